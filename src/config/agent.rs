@@ -1,0 +1,35 @@
+//! What agents may be and do.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::section::Section;
+use super::value;
+
+/// What agents may be, how many, and what they get from the server's surroundings.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Agent {
+    /// Whether users may start any program as an agent (`type` `custom` with `command`).
+    #[serde(rename = "agent_allow_custom_commands", deserialize_with = "value::boolean")]
+    pub allow_custom_commands: bool,
+    /// Names of the server's variables that agents get too, such as `ANTHROPIC_API_KEY`; none of the server's own.
+    #[serde(rename = "agent_env_passthrough", deserialize_with = "value::list")]
+    pub env_passthrough: Vec<String>,
+    /// Directory with one folder an agent type, copied into the home of a new agent; `@WORKSPACE@` in its files becomes the
+    /// agent's working directory.
+    #[serde(rename = "agent_home_template")]
+    pub home_template: Option<PathBuf>,
+    /// Agents that may live on this server at once.
+    #[serde(rename = "agent_max_running", deserialize_with = "value::whole::<_, 1, 10_000, _>")]
+    pub max_running: usize,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self { allow_custom_commands: false, env_passthrough: Vec::new(), home_template: None, max_running: 100 }
+    }
+}
+
+impl Section for Agent {}

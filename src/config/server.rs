@@ -1,0 +1,85 @@
+//! Listening address, data directory, and who may call.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::section::Section;
+use super::value;
+
+/// Where the server listens, where it keeps its files, and which callers it believes.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Server {
+    /// Address to listen on: this machine only, unless told otherwise.
+    #[serde(rename = "agentapi_host", deserialize_with = "ip_address")]
+    pub host: IpAddr,
+    /// Port to listen on; 0 takes a free one.
+    #[serde(rename = "agentapi_port", deserialize_with = "value::whole::<_, 0, 65535, _>")]
+    pub port: u16,
+    /// Directory for what the server keeps on disk: the embedded Postgres, a generated key, the agents' workspaces.
+    #[serde(rename = "agentapi_data_dir")]
+    pub data_dir: PathBuf,
+    /// Names that a request's `Host` may have, without port; `*` for any. Guards browsers against DNS rebinding.
+    #[serde(rename = "agentapi_allowed_hosts", deserialize_with = "value::list")]
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may call from a browser (CORS); `*` for any.
+    #[serde(rename = "agentapi_allowed_origins", deserialize_with = "value::list")]
+    pub allowed_origins: Vec<String>,
+    /// Networks of reverse proxies whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "value::list")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Password of the first operator, `admin@localhost`, made on an empty database; random and printed if unset.
+    #[serde(rename = "agentapi_admin_password", with = "value::secret")]
+    pub admin_password: Option<SecretString>,
+    /// How long a stopping server waits for requests and agents to end.
+    #[serde(rename = "agentapi_shutdown_timeout", with = "value::duration")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let own = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
+        Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 3284,
+            data_dir: default_data_dir(),
+            allowed_hosts: own(&["localhost", "127.0.0.1", "[::1]"]),
+            allowed_origins: own(&["http://localhost:3284", "http://localhost:3000", "http://localhost:3001"]),
+            trusted_proxies: Vec::new(),
+            admin_password: None,
+            shutdown_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Server {
+    /// The address to listen on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+}
+
+impl Section for Server {
+    const SECRETS: &'static [&'static str] = &["AGENTAPI_ADMIN_PASSWORD"];
+}
+
+/// `/var/lib/agentapi` for root, whose home other users (the embedded Postgres runs as one) cannot enter; else the user's
+/// data directory by the XDG base directory specification.
+fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/agentapi");
+    }
+    let home = || std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
+    std::env::var_os("XDG_DATA_HOME").map_or_else(|| home().join(".local/share"), PathBuf::from).join("agentapi")
+}
+
+fn ip_address<'de, D: serde::Deserializer<'de>>(d: D) -> Result<IpAddr, D::Error> {
+    let text = String::deserialize(d)?;
+    text.parse().map_err(|_| serde::de::Error::custom("expected an IP address such as 127.0.0.1, 0.0.0.0 or ::"))
+}

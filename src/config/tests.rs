@@ -1,0 +1,122 @@
+use std::time::Duration;
+
+use super::*;
+
+fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from_variables(&pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn problem(pairs: &[(&str, &str)]) -> String {
+    config(pairs).expect_err("is wrong").to_string()
+}
+
+#[test]
+fn defaults_are_those_of_the_specification() {
+    let shown: BTreeMap<_, _> = config(&[]).expect("defaults are valid").show().into_iter().collect();
+    for (variable, value) in [
+        ("REDIS_PROTOCOL", "native"),
+        ("REDIS_MAX_POOL_SIZE", "10"),
+        ("REDIS_CONNECTION_TIMEOUT", "5s"),
+        ("RATE_LIMIT_ENABLED", "true"),
+        ("RATE_LIMIT_REQUESTS_PER_MINUTE", "60"),
+        ("RATE_LIMIT_BURST_SIZE", "10"),
+        ("CIRCUIT_BREAKER_ENABLED", "true"),
+        ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "5"),
+        ("CIRCUIT_BREAKER_SUCCESS_THRESHOLD", "2"),
+        ("CIRCUIT_BREAKER_TIMEOUT", "30s"),
+        ("SESSION_TTL", "3600s"),
+        ("SESSION_CLEANUP_INTERVAL", "300s"),
+        ("AGENTAPI_PORT", "3284"),
+    ] {
+        assert_eq!(shown.get(variable).map(String::as_str), Some(value), "{variable}");
+    }
+}
+
+#[test]
+fn durations_take_units_or_bare_seconds() {
+    for (text, expected) in
+        [("5s", 5_000), ("2m", 120_000), ("250ms", 250), ("90", 90_000), ("12h", 43_200_000), ("1d", 86_400_000)]
+    {
+        let config = config(&[("REDIS_CONNECTION_TIMEOUT", text)]).expect(text);
+        assert_eq!(config.redis.connection_timeout, Duration::from_millis(expected), "{text}");
+    }
+    for text in ["0", "5 apples", "-1s", "1.5s", "99999999999999999999s", "36500d", "s"] {
+        assert!(problem(&[("REDIS_CONNECTION_TIMEOUT", text)]).contains("REDIS_CONNECTION_TIMEOUT"), "{text}");
+    }
+}
+
+#[test]
+fn every_wrong_variable_is_listed_at_once_with_value_and_expectation() {
+    let message = problem(&[
+        ("REDIS_PROTOCOL", "carrier-pigeon"),
+        ("RATE_LIMIT_REQUESTS_PER_MINUTE", "many"),
+        ("SESSION_TTL", "soon"),
+        ("CIRCUIT_BREAKER_ENABLED", "perhaps"),
+        ("AGENTAPI_PORT", "70000"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,nonsense"),
+        ("LOG_FORMAT", "xml"),
+    ]);
+    assert!(message.starts_with("7 settings are wrong:"), "{message}");
+    for line in [
+        r#"AGENTAPI_PORT="70000": expected a whole number from 0 to 65535"#,
+        r#"RATE_LIMIT_REQUESTS_PER_MINUTE="many": expected a whole number from 1 to 1000000"#,
+        r#"CIRCUIT_BREAKER_ENABLED="perhaps": expected true or false"#,
+        r#"REDIS_PROTOCOL="carrier-pigeon": expected `native` or `rest`"#,
+        r#"SESSION_TTL="soon": expected a duration"#,
+        r#"LOG_FORMAT="xml": expected `json` or `text`"#,
+        r#"TRUSTED_PROXIES="10.0.0.0/8,nonsense": expected a list"#,
+    ] {
+        assert!(message.contains(line), "{line} not in {message}");
+    }
+}
+
+#[test]
+fn a_wrong_secret_is_named_but_never_shown() {
+    let message =
+        problem(&[("TOKEN_ENCRYPTION_KEY", "hunter2"), ("DATABASE_URL", "mysql://u:hunter2@h/db"), ("REDIS_URL", "hunter2")]);
+    for variable in ["TOKEN_ENCRYPTION_KEY", "DATABASE_URL", "REDIS_URL"] {
+        assert!(message.contains(variable), "{message}");
+    }
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn secrets_are_masked_when_shown_and_when_debugged() {
+    let config = config(&[
+        ("TOKEN_ENCRYPTION_KEY", &"ab".repeat(32)),
+        ("DATABASE_URL", "postgres://u:hunter2@h/db?password=hunter2"),
+        ("REDIS_URL", "redis://:hunter2@h"),
+        ("REDIS_PASSWORD", "hunter2"),
+        ("AGENTAPI_ADMIN_PASSWORD", "hunter2"),
+        ("UPSTASH_REDIS_REST_TOKEN", "hunter2"),
+    ])
+    .expect("valid");
+    let shown = format!("{:?} {config:?}", config.show());
+    assert!(!shown.contains("hunter2") && !shown.contains("abab"), "{shown}");
+}
+
+#[test]
+fn redis_is_on_when_an_endpoint_is_set_unless_told_otherwise() {
+    assert!(!config(&[]).expect("valid").redis.enabled());
+    assert!(config(&[("REDIS_URL", "redis://h")]).expect("valid").redis.enabled());
+    assert!(!config(&[("REDIS_URL", "redis://h"), ("REDIS_ENABLE", "false")]).expect("valid").redis.enabled());
+    assert!(problem(&[("REDIS_ENABLE", "true")]).contains("REDIS_URL"));
+}
+
+#[test]
+fn upstash_endpoint_is_preferred() {
+    let config = config(&[("REDIS_URL", "redis://local"), ("UPSTASH_REDIS_URL", "rediss://cloud:6379")]).expect("valid");
+    assert_eq!(config.redis.native_url().expect("set").expose().host_str(), Some("cloud"));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    assert!(problem(&[("SESSION_STORAGE", "redis")]).contains("SESSION_STORAGE"));
+    assert!(problem(&[("SESSION_TTL", "2h"), ("SESSION_ABSOLUTE_TTL", "1h")]).contains("SESSION_ABSOLUTE_TTL"));
+    assert!(problem(&[("REDIS_PROTOCOL", "rest"), ("UPSTASH_REDIS_REST_URL", "https://x.example")]).contains("REDIS_PROTOCOL"));
+}
+
+#[test]
+fn an_empty_value_counts_as_unset() {
+    assert_eq!(config(&[("SESSION_TTL", ""), ("REDIS_URL", "  ")]).expect("valid").session.ttl, Duration::from_secs(3600));
+}

@@ -1,0 +1,22 @@
+//! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
+
+mod agent;
+mod id;
+mod message;
+mod password;
+mod principal;
+mod tenant;
+mod user;
+
+pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
+pub use self::id::{AgentId, SessionId, TenantId, UserId};
+pub use self::message::{AgentStatus, Message, MessageRole};
+pub use self::password::{PasswordHash, PasswordRejected};
+pub use self::principal::Principal;
+pub use self::tenant::{Slug, Tenant, TenantScope};
+pub use self::user::{Email, User, UserRole};
+
+/// A rule that a text broke on its way into a domain type; says what is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {0}")]
+pub struct Expected(pub &'static str);

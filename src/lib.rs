@@ -1,0 +1,3 @@
+//! One HTTP API for a whole organisation's coding agents.
+pub mod config;
+pub mod domain;

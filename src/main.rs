@@ -1,0 +1,3 @@
+//! The `agentapi` program.
+
+fn main() {}
