@@ -2,3 +2,6 @@
 pub mod config;
 pub mod domain;
 pub mod postgres;
+pub mod rate_limit;
+pub mod redis;
+pub mod session;
