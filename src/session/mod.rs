@@ -12,7 +12,7 @@ mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::config;
 use crate::domain::{KeyRing, Principal, SessionId, StoreUnavailable, TenantScope, User};
@@ -69,6 +69,8 @@ impl Sessions {
     /// # Errors
     /// [`StoreUnavailable`]; nobody is signed in then.
     pub async fn open(&self, user: &User, now: DateTime<Utc>) -> Result<(Token, Session), StoreUnavailable> {
+        // The token tells the time to the millisecond; so does everything that is derived from it.
+        let now = now.trunc_subsecs(3);
         let claims = Claims { session: SessionId::random(), tenant: user.tenant_id, user: user.id, issued_at: now };
         let sealed = Record { role: user.role, created_at: now }.seal(&self.keys, Owner::of(&claims), claims.session);
         let (idle, ends_at) = (self.idle_life(&claims, now), claims.issued_at + self.absolute);

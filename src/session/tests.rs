@@ -18,7 +18,7 @@ fn sessions(key: u8) -> Sessions {
 
 #[tokio::test(start_paused = true)]
 async fn use_extends_a_session_up_to_its_absolute_end() {
-    let (sessions, user, start) = (sessions(1), user(), Utc::now());
+    let (sessions, user, start) = (sessions(1), user(), Utc::now().trunc_subsecs(3));
     let (token, session) = sessions.open(&user, start).await.expect("opens");
     assert_eq!(session.expires_at - start, TimeDelta::seconds(60));
     let claims = sessions.identify(token.expose(), start).expect("ours");
