@@ -1,4 +1,5 @@
 //! One HTTP API for a whole organisation's coding agents.
+pub mod agent;
 pub mod config;
 pub mod domain;
 pub mod postgres;
