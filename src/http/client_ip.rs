@@ -19,7 +19,7 @@ pub(super) async fn find_client_ip(State(app): State<App>, mut request: Request,
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
     // Without a peer nobody is told apart: all such requests are counted as one.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let client = client_ip(peer, request.headers(), app.trusted_proxies());
+    let client = client_ip(peer, request.headers(), &app.settings.trusted_proxies);
     request.extensions_mut().insert(ClientIp(client));
     next.run(request).await
 }

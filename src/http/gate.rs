@@ -3,7 +3,7 @@
 //! | extension | set by | read by |
 //! |---|---|---|
 //! | `ClientIp` | `client_ip` | the gate |
-//! | `Principal`, `Session` | the gate of signed-in routes | the extractors of the same name |
+//! | `Principal`, `Session` | the gate of signed-in routes | handlers, as `Extension` |
 //! | `Claims` | the gate of signed-in routes | event streams, to verify the session again |
 
 use std::time::Duration;
@@ -56,9 +56,7 @@ type Verified = (Claims, Principal, Session);
 
 async fn verify(app: &App, claims: Option<Claims>) -> Result<Verified, SessionError> {
     let verified = match claims {
-        Some(claims) => {
-            app.sessions.verify(&claims, Utc::now()).await.map(|(principal, session)| (claims, principal, session))
-        }
+        Some(claims) => app.sessions.verify(&claims, Utc::now()).await.map(|(principal, session)| (claims, principal, session)),
         None => Err(SessionError::Invalid),
     };
     let result = match &verified {

@@ -46,7 +46,7 @@ fn bare(host: &str) -> String {
 /// Refuses requests to hosts that are not ours.
 pub(super) async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
     let host = request.uri().host().or_else(|| request.headers().get(header::HOST).and_then(|value| value.to_str().ok()));
-    if host.is_some_and(|host| app.hosts.allow(host)) {
+    if host.is_some_and(|host| app.hosts().allow(host)) {
         return next.run(request).await;
     }
     Problem::new(Code::InvalidHost).with_detail("add the host to AGENTAPI_ALLOWED_HOSTS if it is this server's").into_response()

@@ -18,7 +18,6 @@ pub use self::openapi::document as openapi_document;
 pub use self::state::{App, Parts};
 
 /// The whole service.
-#[must_use]
 pub fn service(app: &App) -> Router {
     stack::around(routes::router(app), app)
 }
@@ -29,6 +28,6 @@ pub fn service(app: &App) -> Router {
 /// If the listener fails.
 pub async fn serve(listener: TcpListener, app: App) -> std::io::Result<()> {
     let service = service(&app).into_make_service_with_connect_info::<std::net::SocketAddr>();
-    let stopping = app.lifecycle().stopping();
+    let stopping = app.lifecycle.stopping();
     axum::serve(listener, service).with_graceful_shutdown(async move { stopping.cancelled().await }).await
 }

@@ -17,7 +17,8 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 /// Answers with what comes from within, its errors written out as problems.
 pub(super) async fn respond(request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default().to_owned();
+    let id =
+        request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default().to_owned();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
@@ -37,7 +38,9 @@ fn log(status: u16, seconds: f64, route: &str, problem: Option<&Problem>) {
     match problem.and_then(|problem| problem.cause.as_deref()) {
         Some(cause) if status == 500 => tracing::error!(status, seconds, code, cause, "failed"),
         Some(cause) => tracing::warn!(status, seconds, code, cause, "could not be served"),
-        None if matches!(route, "/status" | "/livez" | "/readyz" | "/metrics") => tracing::debug!(status, seconds, code, "answered"),
+        None if matches!(route, "/status" | "/livez" | "/readyz" | "/metrics") => {
+            tracing::debug!(status, seconds, code, "answered");
+        }
         None => tracing::info!(status, seconds, code, "answered"),
     }
 }

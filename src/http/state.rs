@@ -2,9 +2,8 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
@@ -41,12 +40,11 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
 }
 
-pub(super) struct State {
+struct State {
     parts: Parts,
-    pub(super) started: Instant,
-    pub(super) hosts: AllowedHosts,
-    /// Passwords that may be hashed at once: each takes a core and 19 MiB.
-    pub(super) hashing: Semaphore,
+    started: Instant,
+    hosts: AllowedHosts,
+    hashing: Semaphore,
 }
 
 impl App {
@@ -58,27 +56,24 @@ impl App {
         Self(Arc::new(State { parts, started: Instant::now(), hosts, hashing: Semaphore::new(cores) }))
     }
 
-    pub(super) fn lifecycle(&self) -> &Lifecycle {
-        &self.0.parts.lifecycle
+    pub(super) fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
     }
 
-    pub(super) fn trusted_proxies(&self) -> &[IpNet] {
-        &self.0.parts.settings.trusted_proxies
+    pub(super) fn hosts(&self) -> &AllowedHosts {
+        &self.0.hosts
+    }
+
+    /// Passwords that may be hashed at once: each takes a core and 19 MiB.
+    pub(super) fn hashing(&self) -> &Semaphore {
+        &self.0.hashing
     }
 }
 
 impl Deref for App {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.0
-    }
-}
-
-impl Deref for State {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.parts
+        &self.0.parts
     }
 }

@@ -2,7 +2,6 @@
 
 mod json;
 mod params;
-mod principal;
 
 pub(super) use self::json::Json;
 pub(super) use self::params::{Page, Path, Query};

@@ -1,5 +1,6 @@
 //! `POST /v1/agents`
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -18,7 +19,7 @@ use crate::http::problem::{Problem, ProblemBody};
 ))]
 pub(super) async fn create_agent(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Json(request): Json<CreateAgentRequest>,
 ) -> Result<impl IntoResponse, Problem> {
     let new = request.parse(app.agents.allows_custom_commands())?;

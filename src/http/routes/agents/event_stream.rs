@@ -20,7 +20,7 @@ const VERIFY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Serves `events` until they end, the session does, or the server stops.
 pub(super) fn serve(app: App, claims: Claims, events: impl Stream<Item = Event> + Send + 'static) -> Response {
-    let stopping = app.lifecycle().stopping();
+    let stopping = app.lifecycle.stopping();
     let over = async move {
         tokio::select! {
             () = stopping.cancelled() => {}

@@ -44,7 +44,7 @@ struct StatusChange {
 )]
 pub(super) async fn get_agent_events(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Extension(claims): Extension<Claims>,
     Path(id): Path<AgentId>,
 ) -> Result<Response, Problem> {

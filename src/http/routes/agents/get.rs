@@ -1,7 +1,7 @@
 //! `GET /v1/agents/{id}`
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 
 use super::agent_body::AgentBody;
 use crate::domain::{AgentId, Principal};
@@ -19,7 +19,7 @@ use crate::http::problem::{Problem, ProblemBody};
 )]
 pub(super) async fn get_agent(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<AgentId>,
 ) -> Result<Json<AgentBody>, Problem> {
     Ok(Json(app.agents.get(&principal, id).await?.into()))

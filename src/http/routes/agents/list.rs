@@ -1,7 +1,7 @@
 //! `GET /v1/agents`
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -29,7 +29,7 @@ pub(super) struct AgentsResponse {
 ))]
 pub(super) async fn list_agents(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Query(page): Query<Page>,
 ) -> Result<Json<AgentsResponse>, Problem> {
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);

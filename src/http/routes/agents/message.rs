@@ -1,5 +1,6 @@
 //! `POST /v1/agents/{id}/message`
 
+use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,7 +51,7 @@ pub(super) struct MessageResponse {
 )]
 pub(super) async fn post_agent_message(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<AgentId>,
     Json(request): Json<MessageRequest>,
 ) -> Result<axum::Json<MessageResponse>, Problem> {

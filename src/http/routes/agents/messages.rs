@@ -1,7 +1,7 @@
 //! `GET /v1/agents/{id}/messages`
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -45,7 +45,7 @@ impl From<&Message> for MessageBody {
 )]
 pub(super) async fn get_agent_messages(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<AgentId>,
 ) -> Result<Json<MessagesResponse>, Problem> {
     let messages = app.agents.messages(&principal, id).await?;

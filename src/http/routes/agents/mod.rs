@@ -47,15 +47,17 @@ impl From<AgentError> for Problem {
         match error {
             AgentError::NotFound => Self::new(Code::NotFound),
             AgentError::NotRunning => Self::new(Code::AgentNotRunning),
-            AgentError::Elsewhere => Self::new(Code::ServiceUnavailable)
-                .with_detail("the agent runs on another server")
-                .with_retry_after(RETRY_AFTER),
+            AgentError::Elsewhere => {
+                Self::new(Code::ServiceUnavailable).with_detail("the agent runs on another server").with_retry_after(RETRY_AFTER)
+            }
             AgentError::LimitReached => Self::new(Code::AgentLimitReached).with_retry_after(RETRY_AFTER),
             AgentError::Stopping => {
                 Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)
             }
             AgentError::Program(error) => Self::field("body.command", error.to_string()),
-            AgentError::Sealed => Self::internal("an agent's sealed environment does not open: has TOKEN_ENCRYPTION_KEY changed?"),
+            AgentError::Sealed => {
+                Self::internal("an agent's sealed environment does not open: has TOKEN_ENCRYPTION_KEY changed?")
+            }
             AgentError::Io(error) => Self::internal(error.to_string()),
             AgentError::Database(error) => error.into(),
         }

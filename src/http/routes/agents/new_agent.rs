@@ -89,8 +89,13 @@ impl CreateAgentRequest {
                 return Err(Problem::field(location(), "expected a value of at most 32768 bytes, none of them NUL"));
             }
             // These choose what code runs: as much as a command of one's own.
-            if !custom_commands && (matches!(name.as_str(), "PATH" | "HOME") || name.starts_with("LD_") || name.starts_with("DYLD_")) {
-                return Err(Problem::field(location(), "this server lets nobody choose what programs run (AGENT_ALLOW_CUSTOM_COMMANDS)"));
+            if !custom_commands
+                && (matches!(name.as_str(), "PATH" | "HOME") || name.starts_with("LD_") || name.starts_with("DYLD_"))
+            {
+                return Err(Problem::field(
+                    location(),
+                    "this server lets nobody choose what programs run (AGENT_ALLOW_CUSTOM_COMMANDS)",
+                ));
             }
         }
         Ok(())

@@ -33,7 +33,7 @@ pub(super) struct ScreenUpdate {
 )]
 pub(super) async fn get_agent_screen(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Extension(claims): Extension<Claims>,
     Path(id): Path<AgentId>,
 ) -> Result<Response, Problem> {

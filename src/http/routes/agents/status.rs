@@ -1,7 +1,7 @@
 //! `GET /v1/agents/{id}/status`
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -28,7 +28,7 @@ pub(super) struct AgentStatusResponse {
 )]
 pub(super) async fn get_agent_status(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<AgentId>,
 ) -> Result<Json<AgentStatusResponse>, Problem> {
     let agent = app.agents.live(&principal, id).await?;

@@ -1,8 +1,8 @@
 //! `POST /v1/agents/{id}/upload`
 
-use axum::Json;
 use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -40,7 +40,7 @@ pub(super) struct UploadResponse {
 )]
 pub(super) async fn upload(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<AgentId>,
     request: Request,
 ) -> Result<Json<UploadResponse>, Problem> {

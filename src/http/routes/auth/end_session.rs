@@ -1,5 +1,6 @@
 //! `DELETE /v1/auth/sessions/{id}` and `DELETE /v1/auth/sessions`
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -20,7 +21,7 @@ use crate::postgres::{Action, AuditEntry};
 )]
 pub(super) async fn end_session(
     State(app): State<App>,
-    principal: Principal,
+    Extension(principal): Extension<Principal>,
     Path(session): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
     if !app.sessions.end(&principal, session).await? {
@@ -36,7 +37,10 @@ pub(super) async fn end_session(
     (status = 204, description = "Ended"),
     (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn end_other_sessions(State(app): State<App>, principal: Principal) -> Result<StatusCode, Problem> {
+pub(super) async fn end_other_sessions(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+) -> Result<StatusCode, Problem> {
     app.sessions.end_others(&principal).await?;
     let entry = AuditEntry::by(principal.user, Action::SessionEnd, "all others".to_owned());
     app.database.record(principal.scope, &entry).await?;

@@ -1,7 +1,7 @@
 //! `GET /v1/auth/sessions`
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use chrono::Utc;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -33,8 +33,12 @@ struct ListedSession {
     (status = 200, description = "The living sessions of the caller", body = SessionsResponse),
     (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn list_sessions(State(app): State<App>, principal: Principal) -> Result<Json<SessionsResponse>, Problem> {
+pub(super) async fn list_sessions(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+) -> Result<Json<SessionsResponse>, Problem> {
     let sessions = app.sessions.list(&principal, Utc::now()).await?;
-    let listed = |session: crate::session::Session| ListedSession { current: session.id == principal.session, session: session.into() };
+    let listed =
+        |session: crate::session::Session| ListedSession { current: session.id == principal.session, session: session.into() };
     Ok(Json(SessionsResponse { items: sessions.into_iter().map(listed).collect(), next: None }))
 }

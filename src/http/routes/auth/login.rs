@@ -73,13 +73,16 @@ async fn authenticate(app: &App, request: LoginRequest) -> Result<Option<(Tenant
         Err(_) => None,
     };
     let hash = credentials.as_ref().map_or_else(PasswordHash::of_nobody, |credentials| credentials.password.clone());
-    let _permit = app.hashing.acquire().await.map_err(|error| Problem::internal(error.to_string()))?;
+    let _permit = app.hashing().acquire().await.map_err(|error| Problem::internal(error.to_string()))?;
     let verified = tokio::task::spawn_blocking(move || hash.verify(&request.password)).await;
     let verified = verified.map_err(|error| Problem::internal(error.to_string()))?;
     Ok(tenant.zip(credentials).filter(|_| verified).map(|(tenant, credentials)| (tenant, credentials.user)))
 }
 
-#[expect(clippy::disallowed_methods, reason = "logging in is what makes a caller a tenant's: its user is looked up, and nothing else")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "logging in is what makes a caller a tenant's: its user is looked up, and nothing else"
+)]
 const fn scope(tenant: TenantId) -> TenantScope {
     TenantScope::assume_verified(tenant)
 }

@@ -1,5 +1,6 @@
 //! `POST /v1/auth/logout`
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -13,7 +14,7 @@ use crate::postgres::{Action, AuditEntry};
     (status = 204, description = "Signed out"),
     (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn logout(State(app): State<App>, principal: Principal) -> Result<StatusCode, Problem> {
+pub(super) async fn logout(State(app): State<App>, Extension(principal): Extension<Principal>) -> Result<StatusCode, Problem> {
     app.sessions.end(&principal, principal.session).await?;
     let entry = AuditEntry::by(principal.user, Action::SessionEnd, principal.session.to_string());
     app.database.record(principal.scope, &entry).await?;

@@ -1,7 +1,7 @@
 //! `GET /v1/auth/session`
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,8 +26,8 @@ pub(super) struct SessionResponse {
 ))]
 pub(super) async fn get_session(
     State(app): State<App>,
-    principal: Principal,
-    session: Session,
+    Extension(principal): Extension<Principal>,
+    Extension(session): Extension<Session>,
 ) -> Result<Json<SessionResponse>, Problem> {
     let users = app.database.users(principal.scope);
     let tenants = app.database.tenants();

@@ -86,7 +86,7 @@ pub(super) async fn get_status(State(app): State<App>) -> Response {
     let body = StatusResponse {
         status: if down { Overall::Unavailable } else { Overall::Ok },
         version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: app.started.elapsed().as_secs(),
+        uptime_seconds: app.uptime().as_secs(),
         checks: Checks { redis, postgres },
     };
     let mut response = ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
