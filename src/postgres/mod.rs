@@ -29,6 +29,9 @@ pub use self::users::{Credentials, NewUser, Users};
 /// Longest that a statement may take before Postgres cuts it off.
 const STATEMENT_TIMEOUT: &str = "10s";
 
+/// A connection that nobody used for this long is checked before it is used again: Postgres may have been started anew.
+const CHECK_AFTER: Duration = Duration::from_secs(1);
+
 /// The migrations, embedded in the program.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -57,7 +60,15 @@ impl Database {
             .max_connections(max_connections)
             .acquire_timeout(acquire_timeout)
             // A connection is checked when it is taken only if it has lain idle: no extra round trip under load.
-            .test_before_acquire(true)
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for >= CHECK_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute("SET ROLE agentapi_app").await?;
