@@ -14,7 +14,7 @@ use super::process::cpu;
 
 /// Before what counts: connections are made and caches are filled.
 const WARM_UP: Duration = Duration::from_millis(300);
-/// Longest that an answer is waited for.
+/// Longest that answers are waited for once nothing more is asked.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most requests of one connection in one burst.
 const MOST: usize = 1_000_000;
@@ -60,10 +60,13 @@ impl Target {
         let before = cpu(self.pid)?;
         sleep_until(end.into()).await;
         let mut outcome = Outcome { elapsed: duration, cpu: cpu(self.pid)?.saturating_sub(before), ..Outcome::default() };
-        while let Some(latencies) = tasks.join_next().await {
-            outcome.latencies.extend(latencies??);
-        }
-        Ok(outcome)
+        let answers = async {
+            while let Some(latencies) = tasks.join_next().await {
+                outcome.latencies.extend(latencies??);
+            }
+            Ok(outcome)
+        };
+        timeout(PATIENCE, answers).await?
     }
 }
 
@@ -99,7 +102,7 @@ async fn ask(target: Target, begin: Instant, end: Instant) -> Result<Vec<Duratio
             break;
         }
         stream.write_all(&target.request).await?;
-        timeout(PATIENCE, read_answer(&mut stream, &mut buffer)).await??;
+        read_answer(&mut stream, &mut buffer).await?;
         let answered = Instant::now();
         if start >= begin && answered <= end {
             latencies.push(answered - start);
