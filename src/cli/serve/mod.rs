@@ -106,7 +106,7 @@ async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Re
     let ended = tokio::time::timeout_at(deadline, async { tokio::join!(serving, agents.drain()).0 }).await;
     let drained = lifecycle.drain(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     match ended {
-        Ok(served) => served??,
+        Ok(served) => served?,
         Err(_) => tracing::warn!(seconds = timeout.as_secs(), "requests were cut off: they did not end in time"),
     }
     if drained {
