@@ -33,7 +33,7 @@ struct Manager {
 
 /// Where links come from.
 enum Source {
-    Native(NativeConnector),
+    Native(Box<NativeConnector>),
     Rest(RestLink),
 }
 
@@ -58,7 +58,7 @@ impl Pool {
     pub(super) fn new(settings: &config::Redis) -> RedisResult<Self> {
         let source = match settings.endpoint().ok_or_else(|| invalid("no endpoint", "Redis is off".to_owned()))? {
             Endpoint::Native { url, password } => {
-                Source::Native(NativeConnector::new(url, password, settings.connection_timeout)?)
+                Source::Native(Box::new(NativeConnector::new(url, password, settings.connection_timeout)?))
             }
             Endpoint::Rest { url, token } => Source::Rest(RestLink::new(url, token, settings)?),
         };

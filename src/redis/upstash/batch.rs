@@ -2,7 +2,7 @@
 //! in which they were asked for, up to a bound. While all connections are busy, more gathers, and so batches grow with load.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -89,7 +89,7 @@ impl Batcher {
             commands += next.commands.len();
             bytes += next.commands.iter().map(String::len).sum::<usize>();
             let fits = commands <= MAX_COMMANDS && bytes <= MAX_BYTES && next.kind == Kind::Commands;
-            if !batch.is_empty() && !(fits && batch[0].kind == Kind::Commands) {
+            if batch.first().is_some_and(|first| !fits || first.kind == Kind::Transaction) {
                 break;
             }
             batch.extend(waiting.pop_front());
@@ -119,7 +119,7 @@ impl Batcher {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
