@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::redis_faults::{refuses, serves_again};
-use crate::support::{Fault, PASSWORD, Server, ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
+use crate::support::{Fault, PASSWORD, ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 /// A database, a Redis, and the look-alike before it.
 async fn places() -> (TestDatabase, TestRedis, Upstash) {
@@ -65,6 +65,8 @@ async fn parallel_requests_over_two_servers_never_exceed_the_limit() {
     let (database, _redis, upstash) = places().await;
     let builder = ServerBuilder::new(&database)
         .upstash(&upstash)
+        // However slow the machine: a server whose store is late counts by itself.
+        .env("REDIS_COMMAND_TIMEOUT", "30s")
         .env("RATE_LIMIT_REQUESTS_PER_MINUTE", "40")
         .env("RATE_LIMIT_BURST_SIZE", "10")
         .env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
@@ -77,28 +79,27 @@ async fn parallel_requests_over_two_servers_never_exceed_the_limit() {
     assert_eq!(answers.iter().filter(|answer| answer.status == 429).count(), 150);
 }
 
-/// What one authenticated, limited request costs Redis, once the server has met it.
-async fn cost_of_a_request(server: &Server, redis: &TestRedis, upstash: Option<&Upstash>) -> BTreeMap<String, u64> {
-    let client = server.operator().await;
-    client.get("/v1/auth/session").await.ok();
-    if let Some(upstash) = upstash {
-        upstash.take_seen();
-    }
-    let (answer, commands) = redis.commands_of(client.get("/v1/auth/session")).await;
-    answer.ok();
-    commands
-}
-
 #[tokio::test]
 async fn a_request_is_one_round_trip_of_at_most_four_commands() {
     let (database, redis, upstash) = places().await;
     let native = ServerBuilder::new(&database).redis(&redis).start().await;
+    let (native, _native) = (native.operator().await, native);
     let rest = ServerBuilder::new(&database).upstash(&upstash).start().await;
+    let (rest, _rest) = (rest.operator().await, rest);
     // Those within scripts included.
     let expected: BTreeMap<String, u64> = ["evalsha", "getex", "incr", "pttl"].map(|name| (name.to_owned(), 1)).into();
-    assert_eq!(cost_of_a_request(&native, &redis, None).await, expected);
+    for client in [&native, &rest] {
+        // The first one of a window gives the counter its end, and may have to send the script.
+        client.get("/v1/auth/session").await.ok();
+        for _ in 0..20 {
+            let (answer, commands) = redis.commands_of(client.get("/v1/auth/session")).await;
+            answer.ok();
+            assert_eq!(commands, expected);
+        }
+    }
     for _ in 0..20 {
-        assert_eq!(cost_of_a_request(&rest, &redis, Some(&upstash)).await, expected);
+        upstash.take_seen();
+        rest.get("/v1/auth/session").await.ok();
         let seen = upstash.take_seen();
         let [request] = seen.as_slice() else { panic!("one HTTP request, not {seen:?}") };
         let names: Vec<&str> = request.commands.iter().map(|command| command[0].as_str()).collect();

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -167,9 +168,13 @@ async fn handle(server: Arc<Server>, request: Request<Incoming>) -> io::Result<R
     let mut response = match fault {
         Fault::CutJson => respond(status, half),
         Fault::CutBody => {
-            let cut = io::Error::other("cut on purpose");
-            let frames = [Ok(Frame::data(Bytes::from(half))), Err(cut)];
-            Response::new(BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames))))
+            let frames = futures_util::stream::iter([half]).map(|half| Ok(Frame::data(Bytes::from(half))));
+            // What comes before is on its way once the stream has let the connection wait.
+            let cut = futures_util::stream::once(async {
+                tokio::task::yield_now().await;
+                Err(io::Error::other("cut on purpose"))
+            });
+            Response::new(BodyExt::boxed(StreamBody::new(frames.chain(cut))))
         }
         _ => respond(status, text),
     };
