@@ -37,7 +37,7 @@ pub(super) struct Actor {
     pace: Pace,
     pty: Pty,
     life: Life,
-    saved: Saved,
+    progress: Saved,
 }
 
 impl Actor {
@@ -50,10 +50,10 @@ impl Actor {
     ) -> Result<(Self, Saved), SpawnError> {
         let prompt = initial_prompt(options.initial_prompt.as_deref())?;
         let pty = Pty::spawn(&options.launch, options.size)?;
-        let (saver, saved) = Saver::start(history, tasks);
-        let (pace, progress) = (options.pace, saved.clone());
-        let life = Life::new(options, prompt, (saver, saved.clone()), screen);
-        Ok((Self { pace, pty, life, saved }, progress))
+        let (saver, progress) = Saver::start(history, tasks);
+        let pace = options.pace;
+        let life = Life::new(options, prompt, (saver, progress.clone()), screen);
+        Ok((Self { pace, pty, life, progress: progress.clone() }, progress))
     }
 
     pub(super) fn projection(&self) -> Arc<Projection> {
@@ -84,7 +84,7 @@ impl Actor {
     }
 
     async fn until_exit(&mut self, commands: &mut mpsc::Receiver<Command>) -> Exit {
-        let Self { pty, life, saved, .. } = self;
+        let Self { pty, life, progress, .. } = self;
         let mut piece = vec![0; PIECE];
         let (mut readable, mut writable, mut held) = (true, true, true);
         loop {
@@ -113,7 +113,7 @@ impl Actor {
                     // No process has the terminal open any more.
                     Err(_) => writable = false,
                 },
-                Ok(()) = saved.changed(), if life.holds_idle() => life.tell_idle(),
+                Ok(()) = progress.changed(), if life.holds_idle() => life.tell_idle(),
                 exit = pty.program.ended() => break exit_or_unknown(exit),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
                     match life.urge() {

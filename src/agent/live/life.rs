@@ -44,7 +44,7 @@ pub(super) struct Life {
     pub(super) screen: watch::Sender<Arc<str>>,
     title: Arc<str>,
     saver: Saver,
-    saved: Saved,
+    progress: Saved,
     /// Until when to hold back that the agent is idle: it is told once what the agent said is stored, so that whoever was told
     /// can rely on it, but no later than this.
     idle_held_until: Option<Instant>,
@@ -62,7 +62,7 @@ impl Life {
     pub(super) fn new(
         options: SpawnOptions,
         prompt: Option<Arc<str>>,
-        (saver, saved): (Saver, Saved),
+        (saver, progress): (Saver, Saved),
         screen: watch::Sender<Arc<str>>,
     ) -> Self {
         let now = Now::read();
@@ -80,7 +80,7 @@ impl Life {
             screen,
             title: Arc::from(""),
             saver,
-            saved,
+            progress,
             idle_held_until: None,
             outbox,
             prompt,
@@ -204,7 +204,7 @@ impl Life {
     }
 
     fn is_storing(&self) -> bool {
-        *self.saved.borrow() < self.saver.latest()
+        *self.progress.borrow() < self.saver.latest()
     }
 
     /// What is to be written to the program next.
