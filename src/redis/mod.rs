@@ -86,11 +86,22 @@ impl Redis {
     }
 }
 
+/// What Upstash says, by either protocol, when a database is at a limit of its plan. These replies quote nothing.
+const PLAN_LIMITS: [&str; 5] = [
+    "max requests limit exceeded",
+    "max daily request limit exceeded",
+    "max concurrent connections exceeded",
+    "max request size exceeded",
+    "max key size exceeded",
+];
+
 /// Says what went wrong without what was sent: a detail of an error reply may quote it.
 fn unavailable(error: &redis::RedisError) -> StoreUnavailable {
-    StoreUnavailable(match error.code() {
-        Some(code) => format!("error reply {code}"),
-        None if error.is_timeout() => "timed out".to_owned(),
-        None => error.to_string(),
+    let plan_limit = PLAN_LIMITS.into_iter().find(|limit| error.detail().is_some_and(|detail| detail.starts_with(limit)));
+    StoreUnavailable(match (error.code(), plan_limit) {
+        (Some(code), Some(limit)) => format!("error reply {code}: {limit}"),
+        (Some(code), None) => format!("error reply {code}"),
+        (None, _) if error.is_timeout() => "timed out".to_owned(),
+        (None, _) => error.to_string(),
     })
 }

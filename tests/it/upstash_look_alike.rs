@@ -67,6 +67,8 @@ async fn limits_are_kept() {
 
 #[tokio::test]
 async fn a_script_that_promises_its_keys_is_held_to_it() {
+    const FLAG: &str = "#!lua flags=allow-key-locking\n";
+    const SET_TWO: &str = "redis.call('SET', KEYS[1], '1') redis.call('SET', 'b', '1') return redis.call('TIME')[1] and 7";
     let redis = TestRedis::start().await;
     let upstash = Upstash::start(&redis).await;
     let eval = async |text: &str, keys: &[&str]| {
@@ -74,8 +76,6 @@ async fn a_script_that_promises_its_keys_is_held_to_it() {
         command.extend(keys.iter().map(|key| json!(key)));
         post(&upstash, "/", Value::Array(command)).await
     };
-    const FLAG: &str = "#!lua flags=allow-key-locking\n";
-    const SET_TWO: &str = "redis.call('SET', KEYS[1], '1') redis.call('SET', 'b', '1') return redis.call('TIME')[1] and 7";
     assert_eq!(eval(&format!("{FLAG}{SET_TWO}"), &["a", "b"]).await, (200, json!({"result": 7})));
     let (status, body) = eval(&format!("{FLAG}{SET_TWO}"), &["a"]).await;
     let error = body["error"].as_str().expect("an error");

@@ -77,12 +77,12 @@ impl Batcher {
 
     /// What goes next, and leave to send it, if something is waiting and a connection is free.
     fn next_batch(&self) -> Option<(Vec<Waiting>, OwnedSemaphorePermit)> {
+        let slot = self.slots.clone().try_acquire_owned().ok()?;
         let mut waiting = self.lock();
         waiting.retain(|one| !one.caller.is_closed());
         if waiting.is_empty() {
             return None;
         }
-        let slot = self.slots.clone().try_acquire_owned().ok()?;
         let mut batch: Vec<Waiting> = Vec::new();
         let (mut commands, mut bytes) = (0, 0);
         while let Some(next) = waiting.front() {

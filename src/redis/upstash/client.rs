@@ -91,7 +91,7 @@ impl Client {
         match status {
             // A command's own error has status 400.
             200 | 400 => answers(status, &bytes, body.answers),
-            401 | 403 => Err(Failure::TokenRefused),
+            401 | 403 => Err(Failure::TokenRefused(status)),
             429 => Err(Failure::TooManyRequests),
             _ => Err(Failure::Status(status)),
         }

@@ -11,8 +11,8 @@ pub(super) enum Failure {
     Broken(String),
     #[error("no answer in time")]
     Late,
-    #[error("the token is refused (HTTP 401): check UPSTASH_REDIS_REST_TOKEN")]
-    TokenRefused,
+    #[error("the token is refused (HTTP {0}): check UPSTASH_REDIS_REST_TOKEN")]
+    TokenRefused(u16),
     #[error("too many requests (HTTP 429)")]
     TooManyRequests,
     #[error("HTTP {0}")]
@@ -35,7 +35,7 @@ impl From<Failure> for RedisError {
     fn from(failure: Failure) -> Self {
         let kind = match failure {
             Failure::Reply(error) => return error,
-            Failure::TokenRefused => ErrorKind::AuthenticationFailed,
+            Failure::TokenRefused(_) => ErrorKind::AuthenticationFailed,
             Failure::NoConnection(_)
             | Failure::Broken(_)
             | Failure::Late

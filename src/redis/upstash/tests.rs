@@ -207,7 +207,8 @@ async fn every_other_answer_is_an_error_that_says_nothing_of_the_body() {
         ("200 OK", r#"{"result":"s3cr"#, "the body is not JSON"),
         ("200 OK", r#"{"result":"%s3cret"}"#, "a result is not base64"),
         ("200 OK", r#"[{"result":"YQ=="}]"#, "an answer is no object"),
-        ("400 Bad Request", r#"{"error":"ERR wrong number of arguments for s3cret"}"#, "ERR"),
+        ("400 Bad Request", r#"{"error":"ERR wrong number of arguments for s3cret"}"#, "error reply ERR"),
+        ("400 Bad Request", r#"{"error":"ERR max daily request limit exceeded. s3cret"}"#, "max daily request limit exceeded"),
     ];
     let server = async {
         let (mut stream, _) = listener.accept().await.expect("a client");

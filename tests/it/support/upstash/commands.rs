@@ -51,7 +51,7 @@ impl Command {
             return self.0.get(1..2).unwrap_or_default();
         }
         let count = self.0.get(2).and_then(|count| std::str::from_utf8(count).ok()?.parse::<usize>().ok()).unwrap_or_default();
-        self.0.get(3..3 + count).unwrap_or_default()
+        self.0.get(3..count.saturating_add(3)).unwrap_or_default()
     }
 
     fn refusal(&self) -> Option<Value> {
