@@ -23,7 +23,7 @@ pub use self::error::{ConfigError, Problem};
 pub use self::log::{Log, LogFormat};
 pub use self::postgres::Postgres;
 pub use self::rate_limit::RateLimit;
-pub use self::redis::{Protocol, Redis};
+pub use self::redis::{Endpoint, Protocol, Redis, ScriptDialect};
 pub use self::server::Server;
 pub use self::session::{Session, SessionStorage};
 pub use self::value::{EncryptionKey, SecretUrl};

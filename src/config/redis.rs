@@ -23,7 +23,7 @@ pub struct Redis {
     #[serde(deserialize_with = "value::https_url")]
     pub upstash_redis_rest_url: Option<SecretUrl>,
     /// Upstash REST token.
-    #[serde(with = "value::secret")]
+    #[serde(deserialize_with = "value::secret::deserialize_token", serialize_with = "value::secret::serialize")]
     pub upstash_redis_rest_token: Option<SecretString>,
     /// Upstash native endpoint; preferred to `REDIS_URL`.
     #[serde(deserialize_with = "value::redis_url")]
@@ -43,6 +43,9 @@ pub struct Redis {
     /// Bound on one command, waiting for a connection included: what a request waits at most for Redis.
     #[serde(rename = "redis_command_timeout", with = "value::duration")]
     pub command_timeout: Duration,
+    /// Which text of the scripts the server takes.
+    #[serde(rename = "redis_script_dialect")]
+    pub script_dialect: ScriptDialect,
 }
 
 /// How Redis is spoken to.
@@ -53,6 +56,48 @@ pub enum Protocol {
     Native,
     /// Upstash's REST API.
     Rest,
+}
+
+impl Protocol {
+    /// Its name, as `REDIS_PROTOCOL` spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Rest => "rest",
+        }
+    }
+}
+
+/// Which text of the scripts the server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScriptDialect {
+    /// Upstash's for REST and for hosts below `upstash.io`, else that of Redis.
+    Auto,
+    /// That of Redis.
+    Redis,
+    /// That of Upstash, which Redis refuses.
+    Upstash,
+}
+
+/// Where Redis is, with what is needed to get in.
+#[derive(Debug, Clone, Copy)]
+pub enum Endpoint<'a> {
+    /// By the native protocol.
+    Native {
+        /// `redis://` or `rediss://`.
+        url: &'a SecretUrl,
+        /// Used where the URL has no password.
+        password: Option<&'a SecretString>,
+    },
+    /// By Upstash's REST API.
+    Rest {
+        /// `https://`, or `http://` for a look-alike.
+        url: &'a SecretUrl,
+        /// The database's token.
+        token: &'a SecretString,
+    },
 }
 
 impl Default for Redis {
@@ -68,6 +113,7 @@ impl Default for Redis {
             max_pool_size: 10,
             connection_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_millis(500),
+            script_dialect: ScriptDialect::Auto,
         }
     }
 }
@@ -76,12 +122,27 @@ impl Redis {
     /// Whether Redis is used at all.
     #[must_use]
     pub fn enabled(&self) -> bool {
-        self.enable.unwrap_or_else(|| self.native_url().is_some() || self.upstash_redis_rest_url.is_some())
+        let named = || self.native_url().is_some() || self.upstash_redis_rest_url.is_some();
+        self.enable.unwrap_or_else(|| self.protocol == Protocol::Rest || named())
+    }
+
+    /// Where Redis is; nothing if it is off.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Endpoint<'_>> {
+        if !self.enabled() {
+            return None;
+        }
+        match self.protocol {
+            Protocol::Native => Some(Endpoint::Native { url: self.native_url()?, password: self.password.as_ref() }),
+            Protocol::Rest => Some(Endpoint::Rest {
+                url: self.upstash_redis_rest_url.as_ref()?,
+                token: self.upstash_redis_rest_token.as_ref()?,
+            }),
+        }
     }
 
     /// The endpoint for the native protocol.
-    #[must_use]
-    pub fn native_url(&self) -> Option<&SecretUrl> {
+    fn native_url(&self) -> Option<&SecretUrl> {
         self.upstash_redis_url.as_ref().or(self.url.as_ref())
     }
 }
@@ -94,16 +155,23 @@ impl Section for Redis {
         if !self.enabled() {
             return;
         }
+        let mut missing = |variable, expected| problems.push(Problem::new(variable, "", expected));
         match self.protocol {
             Protocol::Native if self.native_url().is_none() => {
-                problems.push(Problem::new("REDIS_URL", "", "an endpoint in REDIS_URL or UPSTASH_REDIS_URL while Redis is on"));
+                missing("REDIS_URL", NATIVE_ENDPOINT);
             }
             Protocol::Native => {}
-            Protocol::Rest => problems.push(Problem::new(
-                "REDIS_PROTOCOL",
-                "rest",
-                "native: this version does not speak the REST protocol yet; Upstash is reached by UPSTASH_REDIS_URL=rediss://…",
-            )),
+            Protocol::Rest => {
+                if self.upstash_redis_rest_url.is_none() {
+                    missing("UPSTASH_REDIS_REST_URL", "the database's https:// endpoint while REDIS_PROTOCOL=rest");
+                }
+                if self.upstash_redis_rest_token.is_none() {
+                    missing("UPSTASH_REDIS_REST_TOKEN", "the database's token while REDIS_PROTOCOL=rest");
+                }
+            }
         }
     }
 }
+
+const NATIVE_ENDPOINT: &str =
+    "an endpoint in REDIS_URL or UPSTASH_REDIS_URL while Redis is on (or REDIS_PROTOCOL=rest with the UPSTASH_REDIS_REST_ pair)";

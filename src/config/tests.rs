@@ -106,14 +106,39 @@ fn redis_is_on_when_an_endpoint_is_set_unless_told_otherwise() {
 #[test]
 fn upstash_endpoint_is_preferred() {
     let config = config(&[("REDIS_URL", "redis://local"), ("UPSTASH_REDIS_URL", "rediss://cloud:6379")]).expect("valid");
-    assert_eq!(config.redis.native_url().expect("set").expose().host_str(), Some("cloud"));
+    assert!(matches!(config.redis.endpoint(), Some(Endpoint::Native { url, .. }) if url.host() == "cloud"));
 }
 
 #[test]
 fn contradictions_are_refused() {
     assert!(problem(&[("SESSION_STORAGE", "redis")]).contains("SESSION_STORAGE"));
     assert!(problem(&[("SESSION_TTL", "2h"), ("SESSION_ABSOLUTE_TTL", "1h")]).contains("SESSION_ABSOLUTE_TTL"));
-    assert!(problem(&[("REDIS_PROTOCOL", "rest"), ("UPSTASH_REDIS_REST_URL", "https://x.example")]).contains("REDIS_PROTOCOL"));
+}
+
+#[test]
+fn rest_needs_its_pair_and_says_which_of_it_is_missing() {
+    const PROTOCOL: (&str, &str) = ("REDIS_PROTOCOL", "rest");
+    const URL: (&str, &str) = ("UPSTASH_REDIS_REST_URL", "https://x.example");
+    const TOKEN: (&str, &str) = ("UPSTASH_REDIS_REST_TOKEN", "t0ken");
+    let endpoint = config(&[PROTOCOL, URL, TOKEN, ("REDIS_URL", "redis://h"), ("UPSTASH_REDIS_URL", "rediss://h")]);
+    assert!(matches!(endpoint.expect("valid").redis.endpoint(), Some(Endpoint::Rest { url, .. }) if url.host() == "x.example"));
+    assert!(config(&[PROTOCOL, ("REDIS_ENABLE", "false")]).expect("valid").redis.endpoint().is_none());
+    let missing = |pairs| {
+        let message = problem(pairs);
+        (message.contains("UPSTASH_REDIS_REST_URL=\"\""), message.contains("UPSTASH_REDIS_REST_TOKEN=\"\""))
+    };
+    assert_eq!(missing(&[PROTOCOL]), (true, true));
+    assert_eq!(missing(&[PROTOCOL, TOKEN]), (true, false));
+    assert_eq!(missing(&[PROTOCOL, URL, ("REDIS_URL", "redis://h")]), (false, true));
+    // Only the REST pair, and the protocol left at its default.
+    let message = problem(&[URL, TOKEN]);
+    assert!(message.contains("REDIS_URL=\"\"") && message.contains("REDIS_PROTOCOL=rest"), "{message}");
+    for wrong in ["rediss://x.example", "https://user:hunter2@x.example", "https://x.example/?_token=hunter2", "x.example"] {
+        let message = problem(&[PROTOCOL, TOKEN, ("UPSTASH_REDIS_REST_URL", wrong)]);
+        assert!(message.contains("https:// URL") && !message.contains("hunter2"), "{message}");
+    }
+    let message = problem(&[PROTOCOL, URL, ("UPSTASH_REDIS_REST_TOKEN", "Bearer hunter2")]);
+    assert!(message.contains("without spaces") && !message.contains("hunter2"), "{message}");
 }
 
 #[test]

@@ -95,10 +95,20 @@ where
 
 /// An optional secret, shown masked.
 pub(super) mod secret {
-    use super::{Deserialize, Deserializer, MASK, SecretString, Serializer};
+    use super::{Deserialize, Deserializer, MASK, SecretString, Serializer, de};
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SecretString>, D::Error> {
         Ok(Some(SecretString::from(String::deserialize(d)?)))
+    }
+
+    /// A secret that travels in an HTTP header.
+    pub(in crate::config) fn deserialize_token<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SecretString>, D::Error> {
+        let text = String::deserialize(d)?;
+        if text.chars().all(|c| c.is_ascii_graphic()) {
+            Ok(Some(SecretString::from(text)))
+        } else {
+            Err(de::Error::custom("expected a token, without spaces or quotes around it"))
+        }
     }
 
     #[expect(clippy::ref_option, reason = "serde's signature for `with`")]
@@ -125,6 +135,18 @@ impl SecretUrl {
     #[must_use]
     pub fn expose(&self) -> &Url {
         &self.0
+    }
+
+    /// The host, which is no secret.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// Whether what is sent there is encrypted on the way.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.0.scheme(), "https" | "rediss")
     }
 }
 
@@ -161,11 +183,13 @@ pub(super) fn redis_url<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Secret
         .ok_or_else(|| de::Error::custom("expected redis://[[user]:password@]host[:port][/db], or rediss:// for TLS"))
 }
 
-/// An `https://` URL; `http://` is for look-alikes on a private network.
+/// An `https://` URL with nothing behind its path and no credentials in it; `http://` is for look-alikes on a private network.
 pub(super) fn https_url<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SecretUrl>, D::Error> {
     SecretUrl::parse(&String::deserialize(d)?, &["https", "http"])
+        .filter(|SecretUrl(url)| url.username().is_empty() && url.password().is_none())
+        .filter(|SecretUrl(url)| url.query().is_none() && url.fragment().is_none())
         .map(Some)
-        .ok_or_else(|| de::Error::custom("expected an https:// URL"))
+        .ok_or_else(|| de::Error::custom("expected an https:// URL without credentials, query or fragment"))
 }
 
 /// A `postgres://` URL.

@@ -1,43 +1,72 @@
-//! One connection, shared: requests of many callers are in flight on it at once.
+//! What a caller of the pool holds: a way to Redis, shared by many callers whose commands are in flight at once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-/// A handle on a connection. Clones share the connection, and what is known of its health.
+use super::native::NativeLink;
+use super::script::Dialect;
+use super::upstash::RestLink;
+
+/// A way to Redis. Clones share it, and what is known of its health.
 #[derive(Clone)]
 pub(super) struct Link {
-    connection: MultiplexedConnection,
-    broken: Arc<AtomicBool>,
+    wire: Wire,
+    dialect: Dialect,
+}
+
+/// By which protocol.
+#[derive(Clone)]
+pub(super) enum Wire {
+    Native(NativeLink),
+    Rest(RestLink),
 }
 
 impl Link {
-    pub(super) fn new(connection: MultiplexedConnection) -> Self {
-        Self { connection, broken: Arc::default() }
+    pub(super) const fn new(wire: Wire, dialect: Dialect) -> Self {
+        Self { wire, dialect }
     }
 
-    /// Marks the connection as not to be used again.
+    /// Which text of a script the server at the other end takes.
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Marks a connection as not to be used again. Over REST there is nothing to mark: a link is no connection there, and an
+    /// HTTP connection that failed is never used again anyway.
     pub(super) fn discard(&self) {
-        self.broken.store(true, Ordering::Relaxed);
+        match &self.wire {
+            Wire::Native(native) => native.discard(),
+            Wire::Rest(_) => {}
+        }
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        match &self.wire {
+            Wire::Native(native) => native.is_broken(),
+            Wire::Rest(_) => false,
+        }
     }
 }
 
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        self.connection.req_packed_command(cmd)
+        match &mut self.wire {
+            Wire::Native(native) => native.req_packed_command(cmd),
+            Wire::Rest(rest) => rest.req_packed_command(cmd),
+        }
     }
 
     fn req_packed_commands<'a>(&'a mut self, cmd: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
-        self.connection.req_packed_commands(cmd, offset, count)
+        match &mut self.wire {
+            Wire::Native(native) => native.req_packed_commands(cmd, offset, count),
+            Wire::Rest(rest) => rest.req_packed_commands(cmd, offset, count),
+        }
     }
 
     fn get_db(&self) -> i64 {
-        self.connection.get_db()
+        match &self.wire {
+            Wire::Native(native) => native.get_db(),
+            Wire::Rest(rest) => rest.get_db(),
+        }
     }
 }

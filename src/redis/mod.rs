@@ -1,20 +1,22 @@
 //! The only room that knows the redis crate: the pool, the keys, the scripts.
 //!
-//! Callers see named operations, whose one round trip and one deadline are this room's promise. `REDIS_PROTOCOL=rest` will be
-//! a second kind of [`link::Link`] beside the native one; nothing above this room will notice.
+//! Callers see named operations, whose one round trip and one deadline are this room's promise. Whether a [`link::Link`] is a
+//! native connection or leads to Upstash's REST API is chosen once, by the settings; nothing above this room notices.
 
 mod key;
 mod link;
+mod native;
 mod operations;
 mod pool;
 mod script;
+mod upstash;
 
 use std::time::Duration;
 
 use redis::RedisResult;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config;
+use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
 
 pub use self::key::Key;
@@ -27,6 +29,7 @@ use self::pool::Pool;
 #[derive(Debug, Clone)]
 pub struct Redis {
     pool: Pool,
+    protocol: Protocol,
     command_timeout: Duration,
 }
 
@@ -37,7 +40,17 @@ impl Redis {
     /// If the endpoint makes no sense to the client.
     pub fn new(settings: &config::Redis) -> Result<Self, StoreUnavailable> {
         let pool = Pool::new(settings).map_err(|error| unavailable(&error))?;
-        Ok(Self { pool, command_timeout: settings.command_timeout })
+        if let Some(Endpoint::Native { url, .. } | Endpoint::Rest { url, .. }) = settings.endpoint() {
+            let (protocol, host) = (settings.protocol.as_str(), url.host());
+            tracing::info!(protocol, host, encrypted = url.is_encrypted(), "Redis is on");
+        }
+        Ok(Self { pool, protocol: settings.protocol, command_timeout: settings.command_timeout })
+    }
+
+    /// By which protocol it is spoken to.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Asks Redis whether it is there.
@@ -73,11 +86,22 @@ impl Redis {
     }
 }
 
+/// What Upstash says, by either protocol, when a database is at a limit of its plan. These replies quote nothing.
+const PLAN_LIMITS: [&str; 5] = [
+    "max requests limit exceeded",
+    "max daily request limit exceeded",
+    "max concurrent connections exceeded",
+    "max request size exceeded",
+    "max key size exceeded",
+];
+
 /// Says what went wrong without what was sent: a detail of an error reply may quote it.
 fn unavailable(error: &redis::RedisError) -> StoreUnavailable {
-    StoreUnavailable(match error.code() {
-        Some(code) => format!("error reply {code}"),
-        None if error.is_timeout() => "timed out".to_owned(),
-        None => error.to_string(),
+    let plan_limit = PLAN_LIMITS.into_iter().find(|limit| error.detail().is_some_and(|detail| detail.starts_with(limit)));
+    StoreUnavailable(match (error.code(), plan_limit) {
+        (Some(code), Some(limit)) => format!("error reply {code}: {limit}"),
+        (Some(code), None) => format!("error reply {code}"),
+        (None, _) if error.is_timeout() => "timed out".to_owned(),
+        (None, _) => error.to_string(),
     })
 }

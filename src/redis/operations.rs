@@ -23,7 +23,7 @@ pub struct SessionEntry {
     /// The session.
     pub id: SessionId,
     /// Its sealed record.
-    pub record: Vec<u8>,
+    pub record: String,
     /// How long it lives unless it is used.
     pub idle_left: Duration,
 }
@@ -36,7 +36,7 @@ impl Redis {
     pub async fn create_session(
         &self,
         (tenant, user, id): (TenantId, UserId, SessionId),
-        record: &[u8],
+        record: &str,
         idle: Duration,
         now_ms: i64,
         ends_at_ms: i64,
@@ -51,7 +51,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`StoreUnavailable`].
-    pub async fn touch_session(&self, id: SessionId, idle: Duration) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+    pub async fn touch_session(&self, id: SessionId, idle: Duration) -> Result<Option<String>, StoreUnavailable> {
         let mut command = redis::cmd("GETEX");
         command.arg(Key::session(id)).arg("PX").arg(millis(idle));
         self.run(async |link| command.query_async(link).await).await
@@ -96,7 +96,7 @@ impl Redis {
         }
         let values: Vec<Value> = self.run(async |link| reads.query_async(link).await).await?;
         let entry = |(&id, pair): (&SessionId, &[Value])| {
-            let record = Option::<Vec<u8>>::from_redis_value(pair.first()?.clone()).ok()??;
+            let record = Option::<String>::from_redis_value(pair.first()?.clone()).ok()??;
             let left = i64::from_redis_value(pair.get(1)?.clone()).ok()?;
             Some(SessionEntry { id, record, idle_left: Duration::from_millis(u64::try_from(left).ok()?) })
         };

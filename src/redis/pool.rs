@@ -1,25 +1,23 @@
-//! The pool: deadpool owns the life of the connections (making, checking, how many, how long to wait).
+//! The pool: deadpool owns the life of the links (making, checking, how many, how long to wait).
 //!
-//! A connection is multiplexed, so a caller does not keep it: it takes a clone and gives the connection back at once. One or
-//! two connections then serve any number of callers, and no check-out waits for another caller's answer. deadpool-redis makes
+//! A link is shared, so a caller does not keep it: it takes a clone and gives the link back at once. One or two native
+//! connections then serve any number of callers, and no check-out waits for another caller's answer. deadpool-redis makes
 //! the connections, but its check on reuse (`UNWATCH` and `PING`, one round trip a request) is replaced by a look at whether
-//! the connection has failed before.
+//! the connection has failed before. Over REST all links lead to one client, which batches what is waiting and holds the HTTP
+//! connections; the pool's size bounds those.
 
 use std::fmt;
-use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult};
-use secrecy::ExposeSecret;
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio_util::task::TaskTracker;
 
-use super::link::Link;
-use crate::config;
-
-/// How long the kernel retries to deliver what was written before it gives the connection up.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
+use super::link::{Link, Wire};
+use super::native::NativeConnector;
+use super::script::Dialect;
+use super::upstash::RestLink;
+use crate::config::{self, Endpoint};
 
 #[derive(Clone)]
 pub(super) struct Pool {
@@ -28,18 +26,27 @@ pub(super) struct Pool {
     connecting: TaskTracker,
 }
 
-struct Manager(deadpool_redis::Manager);
+struct Manager {
+    source: Source,
+    dialect: Dialect,
+}
+
+/// Where links come from.
+enum Source {
+    Native(Box<NativeConnector>),
+    Rest(RestLink),
+}
 
 impl managed::Manager for Manager {
     type Type = Link;
     type Error = RedisError;
 
     async fn create(&self) -> Result<Link, RedisError> {
-        let connection = self.0.create().await.inspect_err(|error| {
-            tracing::warn!(error = %super::unavailable(error), "no connection to Redis");
-        })?;
-        tracing::info!("connected to Redis");
-        Ok(Link::new(connection))
+        let wire = match &self.source {
+            Source::Native(connector) => Wire::Native(connector.connect().await?),
+            Source::Rest(link) => Wire::Rest(link.clone()),
+        };
+        Ok(Link::new(wire, self.dialect))
     }
 
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<RedisError> {
@@ -49,12 +56,13 @@ impl managed::Manager for Manager {
 
 impl Pool {
     pub(super) fn new(settings: &config::Redis) -> RedisResult<Self> {
-        let connection_config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.connection_timeout))
-            // The deadline of a command is the caller's, around everything.
-            .set_response_timeout(None);
-        let manager = deadpool_redis::Manager::new_with_config(connection_info(settings)?, connection_config)?;
-        let links = managed::Pool::builder(Manager(manager))
+        let source = match settings.endpoint().ok_or_else(|| invalid("no endpoint", "Redis is off".to_owned()))? {
+            Endpoint::Native { url, password } => {
+                Source::Native(Box::new(NativeConnector::new(url, password, settings.connection_timeout)?))
+            }
+            Endpoint::Rest { url, token } => Source::Rest(RestLink::new(url, token, settings)?),
+        };
+        let links = managed::Pool::builder(Manager { source, dialect: Dialect::of(settings) })
             .max_size(settings.max_pool_size)
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
@@ -65,7 +73,7 @@ impl Pool {
         Ok(Self { links, connecting: TaskTracker::new() })
     }
 
-    /// A handle on a connection that is not known to be broken.
+    /// A handle on a link that is not known to be broken.
     pub(super) async fn link(&self) -> RedisResult<Link> {
         if self.links.status().available > 0 {
             return Ok(self.links.get().await.map_err(pool_error)?.clone());
@@ -82,20 +90,6 @@ impl fmt::Debug for Pool {
     }
 }
 
-fn connection_info(settings: &config::Redis) -> RedisResult<ConnectionInfo> {
-    let url = settings.native_url().ok_or_else(|| invalid("no endpoint", "REDIS_URL is not set".to_owned()))?;
-    let info = url.expose().as_str().into_connection_info()?;
-    let mut redis = info.redis_settings().clone();
-    if let (None, Some(password)) = (redis.password(), &settings.password) {
-        redis = redis.set_password(password.expose_secret());
-    }
-    // Without NODELAY the second of two small writes waits for the first one's acknowledgement: twice the latency.
-    let tcp = TcpSettings::default().set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(TCP_USER_TIMEOUT);
-    Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
-}
-
 fn pool_error(error: managed::PoolError<RedisError>) -> RedisError {
     match error {
         managed::PoolError::Backend(error) => error,
@@ -105,29 +99,4 @@ fn pool_error(error: managed::PoolError<RedisError>) -> RedisError {
 
 fn invalid(what: &'static str, detail: String) -> RedisError {
     RedisError::from((ErrorKind::Io, what, detail))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    fn info(pairs: &[(&str, &str)]) -> ConnectionInfo {
-        let variables: BTreeMap<_, _> = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        connection_info(&config::Config::from_variables(&variables).expect("valid").redis).expect("an endpoint")
-    }
-
-    #[test]
-    fn small_writes_are_not_held_back() {
-        assert!(info(&[("REDIS_URL", "redis://h")]).tcp_settings().nodelay());
-    }
-
-    #[test]
-    fn the_password_of_the_url_goes_before_the_other() {
-        let password =
-            |url| info(&[("REDIS_URL", url), ("REDIS_PASSWORD", "other")]).redis_settings().password().map(str::to_owned);
-        assert_eq!(password("redis://:own@h"), Some("own".to_owned()));
-        assert_eq!(password("redis://h"), Some("other".to_owned()));
-    }
 }

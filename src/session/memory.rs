@@ -23,7 +23,7 @@ pub struct MemorySessionStore {
 #[derive(Debug)]
 struct Entry {
     owner: Owner,
-    record: Vec<u8>,
+    record: String,
     ends: Instant,
 }
 
@@ -40,7 +40,7 @@ impl SessionStore for MemorySessionStore {
         &self,
         owner: Owner,
         id: SessionId,
-        record: Vec<u8>,
+        record: String,
         idle: Duration,
         _now: DateTime<Utc>,
         _ends_at: DateTime<Utc>,
@@ -56,7 +56,7 @@ impl SessionStore for MemorySessionStore {
         Ok(())
     }
 
-    async fn touch(&self, id: SessionId, idle: Duration) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+    async fn touch(&self, id: SessionId, idle: Duration) -> Result<Option<String>, StoreUnavailable> {
         let now = Instant::now();
         let mut sessions = self.lock();
         let Some(entry) = sessions.get_mut(&id).filter(|entry| now < entry.ends) else {

@@ -1,5 +1,9 @@
 //! What the store keeps of a session, sealed, and bound to the session and its owner: moved elsewhere it does not open.
+//!
+//! It is text (base64url): a store that is reached over JSON carries no bytes.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +17,13 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn seal(&self, keys: &KeyRing, owner: Owner, session: SessionId) -> Vec<u8> {
+    pub(super) fn seal(&self, keys: &KeyRing, owner: Owner, session: SessionId) -> String {
         let plain = serde_json::to_vec(self).expect("a struct of plain values always serialises");
-        keys.seal(Purpose::SessionRecord, &context(owner, session), &plain).to_bytes()
+        URL_SAFE_NO_PAD.encode(keys.seal(Purpose::SessionRecord, &context(owner, session), &plain).to_bytes())
     }
 
-    pub(super) fn open(keys: &KeyRing, owner: Owner, session: SessionId, bytes: &[u8]) -> Option<Self> {
-        let sealed = Sealed::from_bytes(bytes).ok()?;
+    pub(super) fn open(keys: &KeyRing, owner: Owner, session: SessionId, text: &str) -> Option<Self> {
+        let sealed = Sealed::from_bytes(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let plain = keys.open(Purpose::SessionRecord, &context(owner, session), &sealed).ok()?;
         serde_json::from_slice(&plain).ok()
     }

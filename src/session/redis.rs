@@ -27,7 +27,7 @@ impl SessionStore for RedisSessionStore {
         &self,
         owner: Owner,
         id: SessionId,
-        record: Vec<u8>,
+        record: String,
         idle: Duration,
         now: DateTime<Utc>,
         ends_at: DateTime<Utc>,
@@ -36,7 +36,7 @@ impl SessionStore for RedisSessionStore {
         self.0.create_session(names, &record, idle, now.timestamp_millis(), ends_at.timestamp_millis()).await
     }
 
-    async fn touch(&self, id: SessionId, idle: Duration) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+    async fn touch(&self, id: SessionId, idle: Duration) -> Result<Option<String>, StoreUnavailable> {
         self.0.touch_session(id, idle).await
     }
 

@@ -29,7 +29,7 @@ pub struct StoredSession {
     /// Its id.
     pub id: SessionId,
     /// Its sealed record.
-    pub record: Vec<u8>,
+    pub record: String,
     /// How long it lives unless it is used.
     pub idle_left: Duration,
 }
@@ -42,14 +42,14 @@ pub trait SessionStore: Send + Sync + 'static {
         &self,
         owner: Owner,
         id: SessionId,
-        record: Vec<u8>,
+        record: String,
         idle: Duration,
         now: DateTime<Utc>,
         ends_at: DateTime<Utc>,
     ) -> Result<(), StoreUnavailable>;
 
     /// A living session's record, whose life is now `idle`; nothing if it does not live.
-    async fn touch(&self, id: SessionId, idle: Duration) -> Result<Option<Vec<u8>>, StoreUnavailable>;
+    async fn touch(&self, id: SessionId, idle: Duration) -> Result<Option<String>, StoreUnavailable>;
 
     /// Ends sessions of an owner. Returns how many lived.
     async fn end(&self, owner: Owner, ids: &[SessionId]) -> Result<u64, StoreUnavailable>;

@@ -15,7 +15,7 @@ async fn in_time(what: &str, answer: impl Future<Output = Answer>) -> Answer {
     answer
 }
 
-async fn refuses(server: &Server, client: &Client) {
+pub(crate) async fn refuses(server: &Server, client: &Client) {
     for _ in 0..5 {
         let answer = in_time("a request", client.get("/v1/auth/session")).await;
         assert_eq!((answer.problem(503).as_str(), answer.header("retry-after")), ("store_unavailable", "1"));
@@ -32,7 +32,7 @@ async fn refuses(server: &Server, client: &Client) {
     assert_eq!(server.anonymous().get("/livez").await.status, 200);
 }
 
-async fn serves_again(server: &Server, client: &Client) {
+pub(crate) async fn serves_again(server: &Server, client: &Client) {
     let back = Instant::now();
     eventually("service is back", || async { (client.get("/v1/auth/session").await.status == 200).then_some(()) }).await;
     assert!(back.elapsed() < Duration::from_secs(1), "back after {:?}", back.elapsed());

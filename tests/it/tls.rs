@@ -1,8 +1,13 @@
 //! Redis over TLS.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::support::{ServerBuilder, TestDatabase, TestRedis, eventually};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::support::{ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 /// A certificate authority's certificate, and a certificate and key that it made for localhost.
 fn certificates(folder: &std::path::Path) {
@@ -47,4 +52,32 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_only_there() {
     assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
     let log = std::fs::read_to_string(builder.log_file()).expect("a log");
     assert!(log.contains("UnknownIssuer"), "{log}");
+}
+
+#[tokio::test]
+async fn over_rest_too_a_private_authority_is_trusted_only_where_it_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    certificates(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let certificate = CertificateDer::from_pem_file(file("server.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(file("server.key")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("they belong together");
+    let redis = TestRedis::start().await;
+    let upstash = Upstash::start_with(&redis, Some(Arc::new(config).into())).await;
+    let builder = ServerBuilder::new(&TestDatabase::create().await).upstash(&upstash);
+    let trusting = builder.sibling().env("SSL_CERT_FILE", &file("ca.pem")).start().await;
+    trusting.operator().await.get("/v1/auth/session").await.ok();
+    assert_eq!(trusting.anonymous().get("/status").await.status, 200);
+
+    let wary = builder.start().await;
+    let status = wary.anonymous().get("/status").await;
+    assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
+    let log = std::fs::read_to_string(builder.log_file()).expect("a log");
+    assert!(log.contains("no answer from Upstash") && log.contains("UnknownIssuer"), "{log}");
 }

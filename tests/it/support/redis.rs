@@ -1,5 +1,6 @@
 //! A Redis of a test's own, to be killed, hung and brought back.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
@@ -62,6 +63,23 @@ impl TestRedis {
     pub(crate) async fn connect(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).expect("a URL of ours");
         client.get_multiplexed_async_connection().await.expect("Redis answers")
+    }
+
+    /// Runs `what` and returns, beside its result, the commands that Redis carried out meanwhile, those within scripts included:
+    /// what Upstash bills.
+    pub(crate) async fn commands_of<T>(&self, what: impl Future<Output = T>) -> (T, BTreeMap<String, u64>) {
+        let mut connection = self.connect().await;
+        redis::cmd("CONFIG").arg("RESETSTAT").query_async::<()>(&mut connection).await.expect("reset");
+        let result = what.await;
+        let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.expect("statistics");
+        let calls = |line: &str| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let calls = rest.split(',').next()?.parse().ok()?;
+            // Ours, and what the look-alike's guard asks.
+            let ours = ["config|resetstat", "info", "command|getkeys"].contains(&name);
+            (!ours && calls > 0).then(|| (name.to_owned(), calls))
+        };
+        (result, info.lines().filter_map(calls).collect())
     }
 
     async fn answers(&self) {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::{Client, PATIENCE, TestDatabase, TestRedis};
+use super::{Client, PATIENCE, TestDatabase, TestRedis, Upstash};
 
 /// Password of the first operator in tests.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -58,6 +58,12 @@ impl ServerBuilder {
 
     pub(crate) fn redis(self, redis: &TestRedis) -> Self {
         self.env("REDIS_URL", &redis.url())
+    }
+
+    pub(crate) fn upstash(self, upstash: &Upstash) -> Self {
+        self.env("REDIS_PROTOCOL", "rest")
+            .env("UPSTASH_REDIS_REST_URL", &upstash.url())
+            .env("UPSTASH_REDIS_REST_TOKEN", Upstash::TOKEN)
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::config::Protocol;
 use crate::http::App;
 use crate::http::problem::{RETRY_AFTER, whole_seconds};
 
@@ -72,6 +73,7 @@ enum Health {
 #[serde(rename_all = "lowercase")]
 enum Mode {
     Native,
+    Rest,
     Memory,
 }
 
@@ -99,7 +101,13 @@ pub(super) async fn get_status(State(app): State<App>) -> Response {
 
 async fn check_redis(app: &App) -> RedisCheck {
     match &app.redis {
-        Some(redis) => RedisCheck { check: check(redis.ping()).await, mode: Mode::Native },
+        Some(redis) => {
+            let mode = match redis.protocol() {
+                Protocol::Native => Mode::Native,
+                Protocol::Rest => Mode::Rest,
+            };
+            RedisCheck { check: check(redis.ping()).await, mode }
+        }
         None => RedisCheck { check: Check { status: Health::Disabled, latency_ms: None }, mode: Mode::Memory },
     }
 }

@@ -1,0 +1,229 @@
+//! The client against a server that answers what it is told.
+
+use std::collections::BTreeMap;
+
+use redis::aio::ConnectionLike as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+/// A link to `listener`, of at most `connections`.
+fn link(listener: &TcpListener, connections: usize) -> RestLink {
+    let variables = BTreeMap::from(
+        [
+            ("REDIS_PROTOCOL", "rest".to_owned()),
+            ("UPSTASH_REDIS_REST_URL", format!("http://{}/prefix/", listener.local_addr().expect("bound"))),
+            ("UPSTASH_REDIS_REST_TOKEN", "s3cret".to_owned()),
+            ("REDIS_MAX_POOL_SIZE", connections.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let settings = config::Config::from_variables(&variables).expect("valid").redis;
+    let Some(config::Endpoint::Rest { url, token }) = settings.endpoint() else { panic!("REST") };
+    RestLink::new(url, token, &settings).expect("a client")
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind(("127.0.0.1", 0)).await.expect("a port")
+}
+
+/// Reads one request; returns its head and body.
+async fn request(stream: &mut TcpStream) -> (String, String) {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+            if body.len() == length.parse::<usize>().expect("a number") {
+                return (head.to_owned(), body.to_owned());
+            }
+        }
+        assert_ne!(stream.read_buf(&mut bytes).await.expect("more"), 0, "{text}");
+    }
+}
+
+async fn respond(stream: &mut TcpStream, status: &str, headers: &str, body: &str) {
+    let text = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len());
+    stream.write_all(text.as_bytes()).await.expect("written");
+}
+
+async fn get(mut link: RestLink, key: &str) -> RedisResult<String> {
+    redis::cmd("GET").arg(key).query_async(&mut link).await
+}
+
+#[tokio::test]
+async fn one_command_is_one_array_with_the_headers_of_the_api_and_no_more() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let first = request(&mut stream).await;
+        respond(&mut stream, "200 OK", "upstash-sync-token: seen-7\r\n", r#"{"result":"YQ=="}"#).await;
+        let second = request(&mut stream).await;
+        respond(&mut stream, "200 OK", "", r#"{"result":null}"#).await;
+        (first, second)
+    };
+    let link = link(&listener, 1);
+    let client = async {
+        assert_eq!(get(link.clone(), "k").await.expect("a value"), "a");
+        let mut link = link.clone();
+        assert_eq!(link.req_packed_command(redis::cmd("GET").arg("k")).await.expect("an answer"), Value::Nil);
+    };
+    let (((head, body), (second, _)), ()) = tokio::join!(server, client);
+    assert_eq!(body, r#"["GET","k"]"#);
+    let mut lines: Vec<String> = head.lines().map(str::to_lowercase).collect();
+    lines.sort();
+    let host = format!("host: {}", listener.local_addr().expect("bound"));
+    assert_eq!(
+        lines,
+        [
+            "authorization: bearer s3cret".to_owned(),
+            "content-length: 11".to_owned(),
+            "content-type: application/json".to_owned(),
+            host,
+            "post /prefix/ http/1.1".to_owned(),
+            "upstash-encoding: base64".to_owned(),
+            "upstash-sync-token: ".to_owned(),
+            format!("user-agent: agentapi/{}", env!("CARGO_PKG_VERSION")),
+        ]
+    );
+    assert!(second.contains("upstash-sync-token: seen-7"), "{second}");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_together_travels_together_and_in_order() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let (head, body) = request(&mut stream).await;
+        respond(&mut stream, "200 OK", "", r#"[{"result":"YQ=="},{"error":"ERR no"},{"result":"Yg=="},{"result":"Yw=="}]"#).await;
+        (head, body)
+    };
+    let link = link(&listener, 4);
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("GET").arg("3").cmd("GET").arg("4");
+    let mut third = link.clone();
+    let client = async {
+        tokio::join!(get(link.clone(), "1"), get(link.clone(), "2"), pipeline.query_async::<(String, String)>(&mut third))
+    };
+    let ((head, body), (one, two, three)) = tokio::join!(server, client);
+    assert!(head.starts_with("POST /prefix/pipeline "), "{head}");
+    assert_eq!(body, r#"[["GET","1"],["GET","2"],["GET","3"],["GET","4"]]"#);
+    assert_eq!((one.expect("a value").as_str(), three.expect("values")), ("a", ("b".to_owned(), "c".to_owned())));
+    assert_eq!(two.expect_err("an error").code(), Some("ERR"));
+}
+
+#[tokio::test]
+async fn a_transaction_goes_alone_and_both_shapes_of_its_answer_are_understood() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut requests = Vec::new();
+        for answer in
+            [r#"{"result":"YQ=="}"#, r#"[{"result":"OK"},{"result":7}]"#, r#"{"error":"EXECABORT Transaction discarded"}"#]
+        {
+            requests.push(request(&mut stream).await);
+            respond(&mut stream, "200 OK", "", answer).await;
+        }
+        requests
+    };
+    // One connection: what cannot go along waits.
+    let link = link(&listener, 1);
+    let mut transaction = redis::pipe();
+    transaction.atomic().cmd("SET").arg("k").arg("v").ignore().cmd("INCR").arg("n");
+    let (mut first, mut second) = (link.clone(), link.clone());
+    let client = async {
+        let (one, two) = tokio::join!(get(link.clone(), "1"), transaction.query_async::<(i64,)>(&mut first));
+        (one, two, transaction.query_async::<(i64,)>(&mut second).await)
+    };
+    let (requests, (one, two, three)) = tokio::join!(server, client);
+    let paths: Vec<_> = requests.iter().map(|(head, _)| head.split(' ').nth(1).expect("a path")).collect();
+    assert_eq!(paths, ["/prefix/", "/prefix/multi-exec", "/prefix/multi-exec"]);
+    assert_eq!(requests[1].1, r#"[["SET","k","v"],["INCR","n"]]"#);
+    assert_eq!((one.expect("a value").as_str(), two.expect("values")), ("a", (7,)));
+    assert_eq!(three.expect_err("an error").code(), Some("EXECABORT"));
+}
+
+#[tokio::test]
+async fn what_gathers_while_a_request_is_out_goes_in_bounded_batches() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < 301 {
+            let (_, body) = request(&mut stream).await;
+            let size = body.matches("GET").count();
+            let answers = vec![r#"{"result":"YQ=="}"#; size].join(",");
+            let answers = if body.starts_with("[[") { format!("[{answers}]") } else { answers };
+            respond(&mut stream, "200 OK", "", &answers).await;
+            sizes.push(size);
+        }
+        sizes
+    };
+    let link = link(&listener, 1);
+    let client = futures_util::future::join_all((0..301).map(|n| {
+        let link = link.clone();
+        async move { get(link, &n.to_string()).await }
+    }));
+    let (sizes, answers) = tokio::join!(server, client);
+    assert_eq!(sizes, [128, 128, 45]);
+    assert!(answers.iter().all(|answer| answer.as_deref() == Ok("a")));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_twice_and_a_kept_connection_that_closed_is_replaced() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        request(&mut stream).await;
+        respond(&mut stream, "200 OK", "", r#"{"result":"YQ=="}"#).await;
+        drop(stream);
+        let (mut stream, _) = listener.accept().await.expect("a second connection");
+        request(&mut stream).await;
+        // Read, perhaps carried out, and never answered.
+        drop(stream);
+    };
+    let link = link(&listener, 1);
+    let client = async {
+        assert_eq!(get(link.clone(), "1").await.expect("a value"), "a");
+        let error = get(link.clone(), "2").await.expect_err("lost").to_string();
+        assert!(error.contains("the connection broke") && !error.contains("s3cret"), "{error}");
+    };
+    tokio::join!(server, client);
+    let more = tokio::time::timeout(std::time::Duration::from_millis(50), listener.accept()).await;
+    assert!(more.is_err(), "sent again");
+}
+
+#[tokio::test]
+async fn every_other_answer_is_an_error_that_says_nothing_of_the_body() {
+    let listener = listen().await;
+    let cases = [
+        ("401 Unauthorized", r#"{"error":"WRONGPASS s3cret"}"#, "the token is refused"),
+        ("429 Too Many Requests", "<html>s3cret", "too many requests"),
+        ("500 Internal Server Error", "s3cret", "HTTP 500"),
+        ("503 Service Unavailable", "", "HTTP 503"),
+        ("302 Found", "s3cret", "HTTP 302"),
+        ("200 OK", "<html>s3cret</html>", "the body is not JSON"),
+        ("200 OK", r#"{"result":"s3cr"#, "the body is not JSON"),
+        ("200 OK", r#"{"result":"%s3cret"}"#, "a result is not base64"),
+        ("200 OK", r#"[{"result":"YQ=="}]"#, "an answer is no object"),
+        ("400 Bad Request", r#"{"error":"ERR wrong number of arguments for s3cret"}"#, "error reply ERR"),
+        ("400 Bad Request", r#"{"error":"ERR max daily request limit exceeded. s3cret"}"#, "max daily request limit exceeded"),
+    ];
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        for (status, body, _) in cases {
+            request(&mut stream).await;
+            respond(&mut stream, status, "", body).await;
+        }
+    };
+    let link = link(&listener, 1);
+    let client = async {
+        for (status, body, expected) in cases {
+            let error = get(link.clone(), "k").await.expect_err(status);
+            let said = crate::redis::unavailable(&error).to_string();
+            assert!(said.contains(expected) && !said.contains("s3cr"), "{status} {body}: {said}");
+        }
+    };
+    tokio::join!(server, client);
+}
