@@ -8,6 +8,7 @@ mod link;
 mod operations;
 mod pool;
 mod script;
+mod session_indexes;
 
 use std::time::Duration;
 

@@ -4,12 +4,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Owner;
-use crate::domain::{KeyRing, Purpose, Sealed, SessionId, UserRole};
+use crate::domain::{KeyRing, Purpose, Sealed, SessionId, Unsealable, UserRole};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) role: UserRole,
     pub(super) created_at: DateTime<Utc>,
+    /// The user's epoch when the session began; see [`crate::domain::User::session_epoch`].
+    #[serde(default)]
+    pub(super) epoch: i64,
 }
 
 impl Record {
@@ -22,6 +25,12 @@ impl Record {
         let sealed = Sealed::from_bytes(bytes).ok()?;
         let plain = keys.open(Purpose::SessionRecord, &context(owner, session), &sealed).ok()?;
         serde_json::from_slice(&plain).ok()
+    }
+
+    /// The record sealed by the current key, if `bytes` are sealed by another. No record where no key opens it.
+    pub(super) fn reseal(keys: &KeyRing, owner: Owner, session: SessionId, bytes: &[u8]) -> Result<Option<Vec<u8>>, Unsealable> {
+        let resealed = keys.reseal(Purpose::SessionRecord, &context(owner, session), &Sealed::from_bytes(bytes)?)?;
+        Ok(resealed.map(|sealed| sealed.to_bytes()))
     }
 }
 

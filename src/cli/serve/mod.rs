@@ -1,7 +1,8 @@
 //! `agentapi serve`: from settings to a running server, and back to nothing.
 
 mod first_operator;
-mod identity;
+mod housekeeping;
+mod session_ends;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 
 use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
-use super::{Failure, operator};
+use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
 use crate::config::{Config, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
@@ -46,7 +47,9 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
     }
-    prune_sessions(&app.sessions, settings.session.cleanup_interval, lifecycle);
+    housekeeping::begin(&app.sessions, settings.session.cleanup_interval, lifecycle);
+    let ends = session_ends::follow(opened.database.clone(), app.sessions.clone(), lifecycle.stopping());
+    lifecycle.tasks().spawn(ends);
     announce(listener.local_addr()?, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }
@@ -110,15 +113,6 @@ async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Re
         tracing::warn!("stopped with tasks cut off");
     }
     Ok(())
-}
-
-fn prune_sessions(sessions: &Sessions, interval: Duration, lifecycle: &Lifecycle) {
-    let (sessions, stopping) = (sessions.clone(), lifecycle.stopping());
-    lifecycle.tasks().spawn(async move {
-        while tokio::time::timeout(interval, stopping.cancelled()).await.is_err() {
-            sessions.prune();
-        }
-    });
 }
 
 /// Says on standard output that the server is ready, and, once, how to log in.
