@@ -3,19 +3,42 @@
 use std::time::Duration;
 
 use crate::domain::KeyRing;
+use crate::http::App;
 use crate::lifecycle::Lifecycle;
 use crate::session::Sessions;
 
-/// Once an `interval`, until the server stops: clears ended sessions, and looks how worn the key is.
-pub(super) fn begin(sessions: &Sessions, interval: Duration, lifecycle: &Lifecycle) {
-    let (sessions, stopping) = (sessions.clone(), lifecycle.stopping());
+/// How often measured times are put into their buckets. Until then each is kept, and nobody may ever ask for the metrics.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Until the server stops: clears ended sessions once a `cleanup_interval`, and looks then how worn the key is; keeps metrics small.
+pub(super) fn begin(app: &App, cleanup_interval: Duration) {
+    let (sessions, metrics) = (app.sessions.clone(), app.metrics.clone());
+    every(cleanup_interval, &app.lifecycle, move || {
+        let sessions = sessions.clone();
+        async move {
+            prune(&sessions, cleanup_interval).await;
+            warn_of_worn_key(sessions.keys());
+        }
+    });
+    every(METRICS_UPKEEP, &app.lifecycle, move || {
+        metrics.run_upkeep();
+        std::future::ready(())
+    });
+}
+
+/// Does something again and again until the server is asked to stop.
+fn every<F: Future<Output = ()> + Send + 'static>(
+    interval: Duration,
+    lifecycle: &Lifecycle,
+    chore: impl Fn() -> F + Send + Sync + 'static,
+) {
+    let stopping = lifecycle.stopping();
     lifecycle.tasks().spawn(async move {
         while tokio::time::timeout(interval, stopping.cancelled()).await.is_err() {
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = prune(&sessions, interval) => {}
+                () = chore() => {}
             }
-            warn_of_worn_key(sessions.keys());
         }
     });
 }

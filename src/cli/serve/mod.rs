@@ -47,7 +47,7 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
     }
-    housekeeping::begin(&app.sessions, settings.session.cleanup_interval, lifecycle);
+    housekeeping::begin(&app, settings.session.cleanup_interval);
     let ends = session_ends::follow(opened.database.clone(), app.sessions.clone(), lifecycle.stopping());
     lifecycle.tasks().spawn(ends);
     announce(listener.local_addr()?, first_operator.as_ref());
@@ -104,7 +104,7 @@ async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Re
     let ended = tokio::time::timeout_at(deadline, async { tokio::join!(serving, agents.drain()).0 }).await;
     let drained = lifecycle.drain(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     match ended {
-        Ok(served) => served??,
+        Ok(served) => served?,
         Err(_) => tracing::warn!(seconds = timeout.as_secs(), "requests were cut off: they did not end in time"),
     }
     if drained {
