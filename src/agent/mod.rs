@@ -18,5 +18,5 @@ mod workspace;
 pub use self::history::{History, HistoryError};
 pub use self::launch::{Launch, SpawnError, environment};
 pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, StreamEnd, Subscription};
-pub use self::supervisor::{AgentError, Supervisor, SupervisorParts};
+pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, reseal_env};
 pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};

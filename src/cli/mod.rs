@@ -1,6 +1,9 @@
 //! The command line: one file a command.
 
 mod config;
+mod end_sessions;
+mod identity;
+mod keys;
 mod migrate;
 mod open;
 mod openapi;
@@ -40,6 +43,9 @@ enum Command {
     /// Manage users
     #[command(subcommand)]
     User(user::Command),
+    /// Make and change the keys that seal
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 /// What a command fails with: told to the user, then exit code 1.
@@ -70,6 +76,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Openapi => openapi::run(),
         Command::Tenant(command) => tenant::run(command, &settings()?).await,
         Command::User(command) => user::run(command, &settings()?).await,
+        Command::Keys(command) => keys::run(command, || Ok(settings()?)).await,
     }
 }
 

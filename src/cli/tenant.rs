@@ -1,6 +1,6 @@
-//! `agentapi tenant create|list`
+//! `agentapi tenant create|list|suspend|resume`
 
-use super::{Failure, open, operator};
+use super::{Failure, end_sessions, open, operator};
 use crate::config::Config;
 use crate::domain::{Slug, TenantId};
 use crate::postgres::{Database, DatabaseError};
@@ -18,6 +18,16 @@ pub(super) enum Command {
     },
     /// List all tenants
     List,
+    /// Let nobody of a tenant log in, and end the sessions of its users
+    Suspend {
+        /// The tenant's short name
+        slug: Slug,
+    },
+    /// Let the users of a suspended tenant log in again
+    Resume {
+        /// The tenant's short name
+        slug: Slug,
+    },
 }
 
 /// Runs the command.
@@ -26,6 +36,8 @@ pub(super) async fn run(command: Command, settings: &Config) -> Result<(), Failu
     let result = match command {
         Command::Create { slug, name } => create(&opened.database, slug, name).await,
         Command::List => list(&opened.database).await,
+        Command::Suspend { slug } => suspend(&opened.database, settings, &slug).await,
+        Command::Resume { slug } => resume(&opened.database, &slug).await,
     };
     opened.close().await?;
     result
@@ -46,7 +58,27 @@ async fn create(database: &Database, slug: Slug, name: Option<String>) -> Result
 
 async fn list(database: &Database) -> Result<(), Failure> {
     for tenant in database.tenants().list().await? {
-        println!("{}\t{}\t{}", tenant.id, tenant.slug, tenant.name);
+        let suspended = if tenant.suspended_at.is_some() { "\tsuspended" } else { "" };
+        println!("{}\t{}\t{}{suspended}", tenant.id, tenant.slug, tenant.name);
     }
     Ok(())
+}
+
+async fn suspend(database: &Database, settings: &Config, slug: &Slug) -> Result<(), Failure> {
+    let tenant = find(database, slug).await?;
+    database.tenants().suspend(operator::scope(tenant)).await?;
+    end_sessions::of_tenant(settings, database, tenant).await?;
+    println!("tenant {slug} is suspended, and its users' sessions are ended");
+    Ok(())
+}
+
+async fn resume(database: &Database, slug: &Slug) -> Result<(), Failure> {
+    let tenant = find(database, slug).await?;
+    database.tenants().resume(operator::scope(tenant)).await?;
+    println!("the users of tenant {slug} may log in");
+    Ok(())
+}
+
+async fn find(database: &Database, slug: &Slug) -> Result<TenantId, Failure> {
+    Ok(database.tenants().find(slug).await?.ok_or_else(|| format!("there is no tenant {slug}"))?.id)
 }

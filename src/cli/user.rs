@@ -1,12 +1,12 @@
-//! `agentapi user create|list|passwd`
+//! `agentapi user create|list|passwd|disable|enable`
 
 use std::io::{BufRead, IsTerminal};
 
 use secrecy::SecretString;
 
-use super::{Failure, open, operator};
+use super::{Failure, end_sessions, open, operator};
 use crate::config::Config;
-use crate::domain::{Email, PasswordHash, Slug, TenantScope, User, UserRole};
+use crate::domain::{Email, PasswordHash, Slug, TenantScope, User, UserId, UserRole};
 use crate::postgres::{Database, DatabaseError, NewUser};
 
 /// What to do with users.
@@ -27,8 +27,22 @@ pub(super) enum Command {
         /// The tenant's short name
         tenant: Slug,
     },
-    /// Give a user a new password, read from standard input, one line
+    /// Give a user a new password, read from standard input, one line, and end its sessions
     Passwd {
+        /// The tenant's short name
+        tenant: Slug,
+        /// The user's e-mail address
+        email: Email,
+    },
+    /// Let a user log in no more, and end its sessions
+    Disable {
+        /// The tenant's short name
+        tenant: Slug,
+        /// The user's e-mail address
+        email: Email,
+    },
+    /// Let a disabled user log in again
+    Enable {
         /// The tenant's short name
         tenant: Slug,
         /// The user's e-mail address
@@ -42,7 +56,9 @@ pub(super) async fn run(command: Command, settings: &Config) -> Result<(), Failu
     let result = match command {
         Command::Create { tenant, email, role } => create(&opened.database, &tenant, email, role).await,
         Command::List { tenant } => list(&opened.database, &tenant).await,
-        Command::Passwd { tenant, email } => passwd(&opened.database, &tenant, &email).await,
+        Command::Passwd { tenant, email } => passwd(&opened.database, settings, &tenant, &email).await,
+        Command::Disable { tenant, email } => disable(&opened.database, settings, &tenant, &email).await,
+        Command::Enable { tenant, email } => enable(&opened.database, &tenant, &email).await,
     };
     opened.close().await?;
     result
@@ -67,13 +83,32 @@ async fn list(database: &Database, tenant: &Slug) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn passwd(database: &Database, tenant: &Slug, email: &Email) -> Result<(), Failure> {
+async fn passwd(database: &Database, settings: &Config, tenant: &Slug, email: &Email) -> Result<(), Failure> {
     let scope = tenant_scope(database, tenant).await?;
     let password = read_password()?;
-    let changed = database.users(scope).set_password(email, &password).await?;
-    changed.ok_or_else(|| format!("tenant {tenant} has no user {email}"))?;
-    println!("the password of {email} is changed");
+    let user = known(database.users(scope).set_password(email, &password).await?, tenant, email)?;
+    end_sessions::of_user(settings, scope.tenant(), user).await?;
+    println!("the password of {email} is changed, and its sessions are ended");
     Ok(())
+}
+
+async fn disable(database: &Database, settings: &Config, tenant: &Slug, email: &Email) -> Result<(), Failure> {
+    let scope = tenant_scope(database, tenant).await?;
+    let user = known(database.users(scope).disable(email).await?, tenant, email)?;
+    end_sessions::of_user(settings, scope.tenant(), user).await?;
+    println!("{email} is disabled, and its sessions are ended");
+    Ok(())
+}
+
+async fn enable(database: &Database, tenant: &Slug, email: &Email) -> Result<(), Failure> {
+    let scope = tenant_scope(database, tenant).await?;
+    known(database.users(scope).enable(email).await?, tenant, email)?;
+    println!("{email} may log in");
+    Ok(())
+}
+
+fn known(user: Option<UserId>, tenant: &Slug, email: &Email) -> Result<UserId, Failure> {
+    Ok(user.ok_or_else(|| format!("tenant {tenant} has no user {email}"))?)
 }
 
 async fn tenant_scope(database: &Database, slug: &Slug) -> Result<TenantScope, Failure> {
@@ -93,5 +128,6 @@ fn read_password() -> Result<PasswordHash, Failure> {
 }
 
 fn print(user: &User) {
-    println!("{}\t{}\t{}", user.id, user.email, user.role);
+    let disabled = if user.disabled_at.is_some() { "\tdisabled" } else { "" };
+    println!("{}\t{}\t{}{disabled}", user.id, user.email, user.role);
 }

@@ -142,6 +142,20 @@ fn rest_needs_its_pair_and_says_which_of_it_is_missing() {
 }
 
 #[test]
+fn previous_keys_are_few_and_all_different() {
+    let (one, two) = ("ab".repeat(32), "cd".repeat(32));
+    let keys =
+        config(&[("TOKEN_ENCRYPTION_KEY", &one), ("TOKEN_ENCRYPTION_KEYS_PREVIOUS", &format!("{two}, {},", "ef".repeat(32)))]);
+    assert_eq!(keys.expect("valid").session.token_encryption_keys_previous.len(), 2);
+    let many: Vec<String> = (10..19).map(|digits| digits.to_string().repeat(32)).collect();
+    for wrong in [one.clone(), format!("{two},{two}"), "hunter2".to_owned(), format!("{two};{two}"), many.join(",")] {
+        let message = problem(&[("TOKEN_ENCRYPTION_KEY", &one), ("TOKEN_ENCRYPTION_KEYS_PREVIOUS", &wrong)]);
+        assert!(message.contains("TOKEN_ENCRYPTION_KEYS_PREVIOUS=\"********\": expected"), "{message}");
+        assert!(!message.contains("hunter2") && !message.contains("abab") && !message.contains("cdcd"), "{message}");
+    }
+}
+
+#[test]
 fn an_empty_value_counts_as_unset() {
     assert_eq!(config(&[("SESSION_TTL", ""), ("REDIS_URL", "  ")]).expect("valid").session.ttl, Duration::from_secs(3600));
 }

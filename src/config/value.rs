@@ -222,9 +222,22 @@ impl FromStr for EncryptionKey {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| "64 hexadecimal digits (openssl rand -hex 32)")?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| "64 hexadecimal digits (agentapi keys generate)")?;
         Ok(Self::new(bytes))
     }
+}
+
+/// Keys that one key ring takes beside the current one; a rotation needs one.
+const MAX_PREVIOUS_KEYS: usize = 8;
+
+/// Keys, separated by commas. What does not fit is not told: it may be most of a key.
+pub(super) fn encryption_keys<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<EncryptionKey>, D::Error> {
+    let text = String::deserialize(d)?;
+    let keys: Result<Vec<EncryptionKey>, _> =
+        text.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::parse).collect();
+    keys.ok().filter(|keys| keys.len() <= MAX_PREVIOUS_KEYS).ok_or_else(|| {
+        de::Error::custom(format_args!("expected at most {MAX_PREVIOUS_KEYS} keys of 64 hexadecimal digits, separated by commas"))
+    })
 }
 
 impl fmt::Debug for EncryptionKey {

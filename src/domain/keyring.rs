@@ -5,6 +5,8 @@
 //! which NIST SP 800-38D allows 2^32 seals a key.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
@@ -15,6 +17,33 @@ use super::random_bytes;
 
 const NONCE_BYTES: usize = 12;
 const KEY_ID_BYTES: usize = 4;
+
+/// Seals by one key at which to rotate: near 2^31, half of what NIST SP 800-38D allows with random nonces.
+const SEALS_TO_ROTATE_AT: u64 = 2_000_000_000;
+
+/// Names a key without telling anything of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyId([u8; KEY_ID_BYTES]);
+
+impl KeyId {
+    /// Takes an id as it was stored.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; KEY_ID_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The id as it is stored: the first bytes of what is sealed.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_ID_BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
 
 /// What something is sealed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +68,23 @@ impl Purpose {
     }
 }
 
-/// The keys that seal and open.
+/// The key that seals, and those that open beside it. Clones share the keys, and the count of what was sealed.
 #[derive(Clone)]
-pub struct KeyRing {
+pub struct KeyRing(Arc<Ring>);
+
+struct Ring {
     current: RingKey,
+    others: Vec<RingKey>,
+    seals: AtomicU64,
 }
 
-#[derive(Clone)]
+/// A key is on the ring twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key is given twice")]
+pub struct RepeatedKey;
+
 struct RingKey {
-    id: [u8; KEY_ID_BYTES],
+    id: KeyId,
     ciphers: [Aes256Gcm; Purpose::ALL.len()],
 }
 
@@ -55,7 +92,7 @@ struct RingKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// Names the key.
-    pub key_id: [u8; KEY_ID_BYTES],
+    pub key_id: KeyId,
     /// Nonce, ciphertext and tag.
     pub body: Vec<u8>,
 }
@@ -72,7 +109,44 @@ impl KeyRing {
     /// A ring of one key.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { current: RingKey::derive(key) }
+        Self::of(RingKey::derive(key), Vec::new())
+    }
+
+    /// A ring whose key `current` seals, and where `others` open as well: those used before, or to be used next.
+    ///
+    /// # Errors
+    /// [`RepeatedKey`] if two of all these keys are the same, or cannot be told apart by their ids.
+    pub fn with_others<'a>(current: &[u8; 32], others: impl IntoIterator<Item = &'a [u8; 32]>) -> Result<Self, RepeatedKey> {
+        let (current, mut ring) = (RingKey::derive(current), Vec::new());
+        for other in others.into_iter().map(RingKey::derive) {
+            if other.id == current.id || ring.iter().any(|key: &RingKey| key.id == other.id) {
+                return Err(RepeatedKey);
+            }
+            ring.push(other);
+        }
+        Ok(Self::of(current, ring))
+    }
+
+    fn of(current: RingKey, others: Vec<RingKey>) -> Self {
+        Self(Arc::new(Ring { current, others, seals: AtomicU64::new(0) }))
+    }
+
+    /// Names the key that seals.
+    #[must_use]
+    pub fn current(&self) -> KeyId {
+        self.0.current.id
+    }
+
+    /// How many things were sealed, by the key that seals, in the life of this ring.
+    #[must_use]
+    pub fn seals(&self) -> u64 {
+        self.0.seals.load(Ordering::Relaxed)
+    }
+
+    /// Whether that is so many that the key should be changed.
+    #[must_use]
+    pub fn is_worn(&self) -> bool {
+        self.seals() >= SEALS_TO_ROTATE_AT
     }
 
     /// Seals `plaintext` for `purpose`; it opens only with the same `context`.
@@ -83,8 +157,10 @@ impl KeyRing {
     pub fn seal(&self, purpose: Purpose, context: &[u8], plaintext: &[u8]) -> Sealed {
         let nonce = random_bytes::<NONCE_BYTES>();
         let payload = Payload { msg: plaintext, aad: context };
-        let ciphertext = self.current.cipher(purpose).encrypt(&Nonce::from(nonce), payload).expect("plaintext is below 64 GiB");
-        Sealed { key_id: self.current.id, body: [&nonce, ciphertext.as_slice()].concat() }
+        let key = &self.0.current;
+        let ciphertext = key.cipher(purpose).encrypt(&Nonce::from(nonce), payload).expect("plaintext is below 64 GiB");
+        self.0.seals.fetch_add(1, Ordering::Relaxed);
+        Sealed { key_id: key.id, body: [&nonce, ciphertext.as_slice()].concat() }
     }
 
     /// Opens what was sealed for `purpose` with `context`. The key is chosen by its id alone, never by trying.
@@ -92,12 +168,23 @@ impl KeyRing {
     /// # Errors
     /// [`Unsealable`], whatever is wrong.
     pub fn open(&self, purpose: Purpose, context: &[u8], sealed: &Sealed) -> Result<Opened, Unsealable> {
-        if sealed.key_id != self.current.id {
-            return Err(Unsealable);
-        }
+        let Ring { current, others, .. } = &*self.0;
+        let key = std::iter::once(current).chain(others).find(|key| key.id == sealed.key_id).ok_or(Unsealable)?;
         let (nonce, ciphertext) = sealed.body.split_first_chunk::<NONCE_BYTES>().ok_or(Unsealable)?;
         let payload = Payload { msg: ciphertext, aad: context };
-        self.current.cipher(purpose).decrypt(&Nonce::from(*nonce), payload).map_err(|_| Unsealable)
+        key.cipher(purpose).decrypt(&Nonce::from(*nonce), payload).map_err(|_| Unsealable)
+    }
+
+    /// Seals again, by the current key, what another key sealed; nothing if the current key sealed it.
+    ///
+    /// # Errors
+    /// [`Unsealable`] if no key of the ring opens it.
+    pub fn reseal(&self, purpose: Purpose, context: &[u8], sealed: &Sealed) -> Result<Option<Sealed>, Unsealable> {
+        if sealed.key_id == self.current() {
+            return Ok(None);
+        }
+        let plaintext = self.open(purpose, context, sealed)?;
+        Ok(Some(self.seal(purpose, context, &plaintext)))
     }
 }
 
@@ -111,7 +198,7 @@ impl RingKey {
             expand(&hkdf, purpose.label(), &mut sub_key);
             Aes256Gcm::new(&sub_key.into())
         });
-        Self { id, ciphers }
+        Self { id: KeyId(id), ciphers }
     }
 
     fn cipher(&self, purpose: Purpose) -> &Aes256Gcm {
@@ -125,7 +212,8 @@ fn expand(hkdf: &Hkdf<Sha256>, label: &str, out: &mut [u8]) {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRing").field("current", &hex::encode(self.current.id)).finish_non_exhaustive()
+        let others: Vec<String> = self.0.others.iter().map(|key| key.id.to_string()).collect();
+        f.debug_struct("KeyRing").field("current", &self.current().to_string()).field("others", &others).finish_non_exhaustive()
     }
 }
 
@@ -133,7 +221,7 @@ impl Sealed {
     /// The sealed thing as one run of bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        [&self.key_id, self.body.as_slice()].concat()
+        [self.key_id.as_bytes(), self.body.as_slice()].concat()
     }
 
     /// Takes the run of bytes apart.
@@ -142,7 +230,7 @@ impl Sealed {
     /// [`Unsealable`] if it is too short to name a key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unsealable> {
         let (key_id, body) = bytes.split_first_chunk().ok_or(Unsealable)?;
-        Ok(Self { key_id: *key_id, body: body.to_vec() })
+        Ok(Self { key_id: KeyId(*key_id), body: body.to_vec() })
     }
 }
 
@@ -169,8 +257,35 @@ mod tests {
         assert_eq!(ring().open(Purpose::AgentEnv, b"b", &sealed), Err(Unsealable));
         let foreign = KeyRing::new(&[8; 32]);
         assert_eq!(foreign.open(Purpose::AgentEnv, b"a", &sealed), Err(Unsealable));
-        let renamed = Sealed { key_id: foreign.current.id, ..sealed };
+        let renamed = Sealed { key_id: foreign.current(), ..sealed };
         assert_eq!(foreign.open(Purpose::AgentEnv, b"a", &renamed), Err(Unsealable));
+    }
+
+    #[test]
+    fn another_key_of_the_ring_opens_and_only_the_current_one_seals() {
+        let old = ring().seal(Purpose::AgentEnv, b"a", b"secret");
+        let rotated = KeyRing::with_others(&[8; 32], [&[7; 32], &[9; 32]]).expect("three keys");
+        assert_eq!(rotated.open(Purpose::AgentEnv, b"a", &old), Ok(b"secret".to_vec()));
+        let new = rotated.reseal(Purpose::AgentEnv, b"a", &old).expect("opens").expect("is sealed by another");
+        assert_eq!((new.key_id, rotated.seals()), (rotated.current(), 1));
+        assert_eq!(rotated.reseal(Purpose::AgentEnv, b"a", &new), Ok(None));
+        assert_eq!(KeyRing::new(&[8; 32]).open(Purpose::AgentEnv, b"a", &new), Ok(b"secret".to_vec()));
+        assert_eq!(KeyRing::new(&[8; 32]).reseal(Purpose::AgentEnv, b"a", &old), Err(Unsealable));
+    }
+
+    #[test]
+    fn no_key_is_on_a_ring_twice() {
+        assert_eq!(KeyRing::with_others(&[7; 32], [&[7; 32]]).expect_err("twice"), RepeatedKey);
+        assert_eq!(KeyRing::with_others(&[7; 32], [&[8; 32], &[8; 32]]).expect_err("twice"), RepeatedKey);
+    }
+
+    #[test]
+    fn a_key_that_nears_half_its_budget_is_worn() {
+        let ring = ring();
+        ring.0.seals.store(SEALS_TO_ROTATE_AT - 1, Ordering::Relaxed);
+        assert!(!ring.is_worn());
+        let _ = ring.clone().seal(Purpose::AgentEnv, b"a", b"secret");
+        assert!(ring.is_worn() && ring.seals() < 1 << 31);
     }
 
     #[test]

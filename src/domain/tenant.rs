@@ -18,6 +18,8 @@ pub struct Tenant {
     pub name: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Since when nobody of it may log in, if nobody may.
+    pub suspended_at: Option<DateTime<Utc>>,
 }
 
 /// A tenant's short name: 1 to 63 lower-case letters, digits and inner hyphens.

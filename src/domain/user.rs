@@ -21,6 +21,10 @@ pub struct User {
     pub role: UserRole,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Since when it may not log in, if it may not.
+    pub disabled_at: Option<DateTime<Utc>>,
+    /// How often all of its sessions were ended at once; those opened under a lower number are over.
+    pub session_epoch: i64,
 }
 
 /// What a user may do.

@@ -16,6 +16,7 @@ use chrono::Utc;
 
 use super::App;
 use super::client_ip::ClientIp;
+use super::fresh_token;
 use super::problem::{Code, Problem, whole_seconds};
 use crate::domain::Principal;
 use crate::rate_limit::{Decision, Identifier};
@@ -44,7 +45,7 @@ pub(super) async fn signed_in(State(app): State<App>, mut request: Request, next
             request.extensions_mut().insert(claims);
             request.extensions_mut().insert(principal);
             request.extensions_mut().insert(session);
-            next.run(request).await
+            fresh_token::with(next.run(request).await, app.sessions.refreshed(&claims))
         }
         (_, Err(SessionError::Invalid)) => Problem::new(Code::Unauthenticated).into_response(),
         (_, Err(SessionError::Unavailable(error))) => Problem::from(error).into_response(),

@@ -2,6 +2,7 @@
 
 mod client_ip;
 mod extract;
+mod fresh_token;
 mod gate;
 mod host;
 mod openapi;

@@ -83,11 +83,11 @@ fn cors(origins: &[String]) -> CorsLayer {
     } else {
         AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok()))
     };
-    let exposed = ["x-request-id", "ratelimit", "ratelimit-policy", "retry-after", "location"].map(HeaderName::from_static);
+    let exposed = ["x-request-id", "x-session-token", "ratelimit", "ratelimit-policy", "retry-after", "location"];
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
-        .expose_headers(exposed)
+        .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(Duration::from_secs(300))
 }

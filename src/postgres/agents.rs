@@ -9,8 +9,8 @@ use crate::domain::{Agent, AgentId, AgentState, AgentType, TenantId, TenantScope
 /// The agents of a tenant.
 #[derive(Debug)]
 pub struct Agents<'a> {
-    database: &'a Database,
-    scope: TenantScope,
+    pub(super) database: &'a Database,
+    pub(super) scope: TenantScope,
 }
 
 /// An agent to be added; it is running.

@@ -23,6 +23,14 @@ pub enum Action {
     UserCreate,
     /// A user's password was changed.
     UserPasswd,
+    /// A user was disabled.
+    UserDisable,
+    /// A user was enabled again.
+    UserEnable,
+    /// A tenant was suspended.
+    TenantSuspend,
+    /// A suspended tenant was let in again.
+    TenantResume,
     /// Somebody logged in.
     SessionLogin,
     /// Somebody logged out, or ended a session.
@@ -41,6 +49,10 @@ impl Action {
             Self::TenantCreate => "tenant.create",
             Self::UserCreate => "user.create",
             Self::UserPasswd => "user.passwd",
+            Self::UserDisable => "user.disable",
+            Self::UserEnable => "user.enable",
+            Self::TenantSuspend => "tenant.suspend",
+            Self::TenantResume => "tenant.resume",
             Self::SessionLogin => "session.login",
             Self::SessionEnd => "session.end",
             Self::AgentCreate => "agent.create",

@@ -9,6 +9,8 @@ mod agents;
 mod audit;
 mod error;
 mod messages;
+mod sealed_envs;
+mod session_ends;
 mod tenants;
 mod users;
 
@@ -23,6 +25,8 @@ pub use self::agents::{Agents, NewAgentRow, RunningAgent};
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
 pub use self::messages::Messages;
+pub use self::sealed_envs::SealedEnv;
+pub use self::session_ends::SessionEnds;
 pub use self::tenants::Tenants;
 pub use self::users::{Credentials, NewUser, Users};
 

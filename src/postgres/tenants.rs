@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Action, AuditEntry, Database, DatabaseError, audit};
-use crate::domain::{Slug, Tenant, TenantId, TenantScope};
+use super::{Action, AuditEntry, Database, DatabaseError, audit, session_ends};
+use crate::domain::{SessionsOf, Slug, Tenant, TenantId, TenantScope};
 
 /// The tenants.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ struct TenantRow {
     slug: String,
     name: String,
     created_at: DateTime<Utc>,
+    suspended_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<TenantRow> for Tenant {
@@ -27,6 +28,7 @@ impl TryFrom<TenantRow> for Tenant {
             slug: row.slug.parse().map_err(|_| DatabaseError::Corrupt("tenants.slug"))?,
             name: row.name,
             created_at: row.created_at,
+            suspended_at: row.suspended_at,
         })
     }
 }
@@ -42,13 +44,14 @@ impl<'a> Tenants<'a> {
     /// [`DatabaseError::Conflict`] on `tenants_slug_key` if the slug is taken.
     pub async fn insert(&self, scope: TenantScope, slug: &Slug, name: &str) -> Result<Tenant, DatabaseError> {
         let mut transaction = self.0.begin(scope).await?;
-        let row: TenantRow =
-            sqlx::query_as("INSERT INTO tenants (id, slug, name) VALUES ($1, $2, $3) RETURNING id, slug, name, created_at")
-                .bind(scope.tenant().as_uuid())
-                .bind(slug.as_str())
-                .bind(name)
-                .fetch_one(&mut *transaction)
-                .await?;
+        let row: TenantRow = sqlx::query_as(
+            "INSERT INTO tenants (id, slug, name) VALUES ($1, $2, $3) RETURNING id, slug, name, created_at, suspended_at",
+        )
+        .bind(scope.tenant().as_uuid())
+        .bind(slug.as_str())
+        .bind(name)
+        .fetch_one(&mut *transaction)
+        .await?;
         audit::insert(&mut transaction, scope, &AuditEntry::by_operator(Action::TenantCreate, slug.to_string())).await?;
         transaction.commit().await?;
         row.try_into()
@@ -59,10 +62,11 @@ impl<'a> Tenants<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn find(&self, slug: &Slug) -> Result<Option<Tenant>, DatabaseError> {
-        let row: Option<TenantRow> = sqlx::query_as("SELECT id, slug, name, created_at FROM tenants WHERE slug = $1")
-            .bind(slug.as_str())
-            .fetch_optional(&self.0.pool)
-            .await?;
+        let row: Option<TenantRow> =
+            sqlx::query_as("SELECT id, slug, name, created_at, suspended_at FROM tenants WHERE slug = $1")
+                .bind(slug.as_str())
+                .fetch_optional(&self.0.pool)
+                .await?;
         row.map(TryInto::try_into).transpose()
     }
 
@@ -71,7 +75,7 @@ impl<'a> Tenants<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn get(&self, id: TenantId) -> Result<Option<Tenant>, DatabaseError> {
-        let row: Option<TenantRow> = sqlx::query_as("SELECT id, slug, name, created_at FROM tenants WHERE id = $1")
+        let row: Option<TenantRow> = sqlx::query_as("SELECT id, slug, name, created_at, suspended_at FROM tenants WHERE id = $1")
             .bind(id.as_uuid())
             .fetch_optional(&self.0.pool)
             .await?;
@@ -83,9 +87,47 @@ impl<'a> Tenants<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn list(&self) -> Result<Vec<Tenant>, DatabaseError> {
-        let rows: Vec<TenantRow> = sqlx::query_as("SELECT id, slug, name, created_at FROM tenants ORDER BY created_at, id")
-            .fetch_all(&self.0.pool)
-            .await?;
+        let rows: Vec<TenantRow> =
+            sqlx::query_as("SELECT id, slug, name, created_at, suspended_at FROM tenants ORDER BY created_at, id")
+                .fetch_all(&self.0.pool)
+                .await?;
         rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Lets nobody of a tenant log in any more, and tells every server that its sessions end.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn suspend(&self, scope: TenantScope) -> Result<(), DatabaseError> {
+        let mut transaction = self.0.begin(scope).await?;
+        sqlx::query("UPDATE tenants SET suspended_at = coalesce(suspended_at, now()) WHERE id = $1")
+            .bind(scope.tenant().as_uuid())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("UPDATE users SET session_epoch = session_epoch + 1 WHERE tenant_id = $1")
+            .bind(scope.tenant().as_uuid())
+            .execute(&mut *transaction)
+            .await?;
+        let entry = AuditEntry::by_operator(Action::TenantSuspend, scope.tenant().to_string());
+        audit::insert(&mut transaction, scope, &entry).await?;
+        session_ends::announce(&mut transaction, SessionsOf::Tenant(scope.tenant())).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Lets the users of a suspended tenant log in again.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn resume(&self, scope: TenantScope) -> Result<(), DatabaseError> {
+        let mut transaction = self.0.begin(scope).await?;
+        sqlx::query("UPDATE tenants SET suspended_at = NULL WHERE id = $1")
+            .bind(scope.tenant().as_uuid())
+            .execute(&mut *transaction)
+            .await?;
+        let entry = AuditEntry::by_operator(Action::TenantResume, scope.tenant().to_string());
+        audit::insert(&mut transaction, scope, &entry).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 }

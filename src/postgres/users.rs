@@ -1,10 +1,13 @@
 //! The table `users`.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Action, AuditEntry, Database, DatabaseError, audit};
-use crate::domain::{Email, PasswordHash, TenantId, TenantScope, User, UserId, UserRole};
+use super::{Action, AuditEntry, Database, DatabaseError, audit, session_ends};
+use crate::domain::{Email, PasswordHash, SessionId, SessionsOf, TenantId, TenantScope, User, UserId, UserRole};
 
 /// The users of a tenant.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ struct UserRow {
     password_hash: String,
     role: String,
     created_at: DateTime<Utc>,
+    disabled_at: Option<DateTime<Utc>>,
+    session_epoch: i64,
 }
 
 impl TryFrom<UserRow> for Credentials {
@@ -54,6 +59,8 @@ impl TryFrom<UserRow> for Credentials {
                 email: row.email.parse().map_err(|_| DatabaseError::Corrupt("users.email"))?,
                 role: row.role.parse().map_err(|_| DatabaseError::Corrupt("users.role"))?,
                 created_at: row.created_at,
+                disabled_at: row.disabled_at,
+                session_epoch: row.session_epoch,
             },
             password: PasswordHash::from_phc(row.password_hash),
         })
@@ -73,7 +80,7 @@ impl<'a> Users<'a> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: UserRow = sqlx::query_as(
             "INSERT INTO users (tenant_id, id, email, password_hash, role) VALUES ($1, $2, $3, $4, $5)
-             RETURNING tenant_id, id, email, password_hash, role, created_at",
+             RETURNING tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(UserId::new().as_uuid())
@@ -94,7 +101,8 @@ impl<'a> Users<'a> {
     pub async fn credentials(&self, email: &Email) -> Result<Option<Credentials>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<UserRow> = sqlx::query_as(
-            "SELECT tenant_id, id, email, password_hash, role, created_at FROM users WHERE tenant_id = $1 AND email = $2",
+            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch
+             FROM users WHERE tenant_id = $1 AND email = $2",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(email.as_str())
@@ -111,7 +119,8 @@ impl<'a> Users<'a> {
     pub async fn get(&self, id: UserId) -> Result<Option<User>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<UserRow> = sqlx::query_as(
-            "SELECT tenant_id, id, email, password_hash, role, created_at FROM users WHERE tenant_id = $1 AND id = $2",
+            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch
+             FROM users WHERE tenant_id = $1 AND id = $2",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(id.as_uuid())
@@ -128,7 +137,8 @@ impl<'a> Users<'a> {
     pub async fn list(&self) -> Result<Vec<User>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let rows: Vec<UserRow> = sqlx::query_as(
-            "SELECT tenant_id, id, email, password_hash, role, created_at FROM users WHERE tenant_id = $1 ORDER BY created_at, id",
+            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch
+             FROM users WHERE tenant_id = $1 ORDER BY created_at, id",
         )
         .bind(self.scope.tenant().as_uuid())
         .fetch_all(&mut *transaction)
@@ -137,23 +147,136 @@ impl<'a> Users<'a> {
         rows.into_iter().map(|row| Credentials::try_from(row).map(|credentials| credentials.user)).collect()
     }
 
-    /// Gives a user a new password. Returns the user's id, or nothing if there is no such user.
+    /// Gives a user a new password, and tells every server that its sessions end. Returns the user's id, or nothing if there is no such
+    /// user.
     ///
     /// # Errors
     /// If Postgres fails.
     pub async fn set_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<UserId>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
+        let id: Option<Uuid> = sqlx::query_scalar(
+            "UPDATE users SET password_hash = $3, session_epoch = session_epoch + 1 WHERE tenant_id = $1 AND email = $2
+             RETURNING id",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(email.as_str())
+        .bind(password.as_phc())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        self.finish(transaction, id, Action::UserPasswd).await
+    }
+
+    /// Lets a user log in no more, and tells every server that its sessions end. Returns the user's id, or nothing if there is no such
+    /// user.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn disable(&self, email: &Email) -> Result<Option<UserId>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let id: Option<Uuid> = sqlx::query_scalar(
+            "UPDATE users SET disabled_at = coalesce(disabled_at, now()), session_epoch = session_epoch + 1
+             WHERE tenant_id = $1 AND email = $2
+             RETURNING id",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(email.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        self.finish(transaction, id, Action::UserDisable).await
+    }
+
+    /// Lets a disabled user log in again. Returns the user's id, or nothing if there is no such user.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn enable(&self, email: &Email) -> Result<Option<UserId>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
         let id: Option<Uuid> =
-            sqlx::query_scalar("UPDATE users SET password_hash = $3 WHERE tenant_id = $1 AND email = $2 RETURNING id")
+            sqlx::query_scalar("UPDATE users SET disabled_at = NULL WHERE tenant_id = $1 AND email = $2 RETURNING id")
                 .bind(self.scope.tenant().as_uuid())
                 .bind(email.as_str())
-                .bind(password.as_phc())
                 .fetch_optional(&mut *transaction)
                 .await?;
-        if let Some(id) = id {
-            audit::insert(&mut transaction, self.scope, &AuditEntry::by_operator(Action::UserPasswd, id.to_string())).await?;
+        self.finish(transaction, id, Action::UserEnable).await
+    }
+
+    /// Writes down what was done to a user, if there is one, and tells every server if its sessions end by it.
+    async fn finish(
+        &self,
+        mut transaction: Transaction<'_, Postgres>,
+        id: Option<Uuid>,
+        action: Action,
+    ) -> Result<Option<UserId>, DatabaseError> {
+        let id = id.map(UserId::from_uuid);
+        if let Some(user) = id {
+            audit::insert(&mut transaction, self.scope, &AuditEntry::by_operator(action, user.to_string())).await?;
+            if action != Action::UserEnable {
+                session_ends::announce(&mut transaction, SessionsOf::User(self.scope.tenant(), user)).await?;
+            }
         }
         transaction.commit().await?;
-        Ok(id.map(UserId::from_uuid))
+        Ok(id)
+    }
+
+    /// Writes that a user has logged in, unless since its credentials were read it was disabled, its tenant suspended, or its sessions
+    /// ended. Returns whether it was written; if not, the session that was opened must end.
+    ///
+    /// To be called once the session is open: whoever ends sessions does so after it has changed the user's row, and so either finds
+    /// this session, or is seen here.
+    ///
+    /// # Errors
+    /// If Postgres fails; the session must end then, too.
+    pub async fn record_login(&self, user: &User, session: SessionId) -> Result<bool, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let unchanged: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM users JOIN tenants ON tenants.id = users.tenant_id
+                            WHERE users.tenant_id = $1 AND users.id = $2 AND users.session_epoch = $3
+                              AND users.disabled_at IS NULL AND tenants.suspended_at IS NULL)",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(user.id.as_uuid())
+        .bind(user.session_epoch)
+        .fetch_one(&mut *transaction)
+        .await?;
+        if unchanged {
+            let entry = AuditEntry::by(user.id, Action::SessionLogin, session.to_string());
+            audit::insert(&mut transaction, self.scope, &entry).await?;
+        }
+        transaction.commit().await?;
+        Ok(unchanged)
+    }
+
+    /// The session epochs of those of `users` that there are.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn session_epochs(&self, users: &[UserId]) -> Result<HashMap<UserId, i64>, DatabaseError> {
+        let ids: Vec<Uuid> = users.iter().map(UserId::as_uuid).collect();
+        let mut transaction = self.database.begin(self.scope).await?;
+        let rows: Vec<(Uuid, i64)> = sqlx::query_as("SELECT id, session_epoch FROM users WHERE tenant_id = $1 AND id = ANY ($2)")
+            .bind(self.scope.tenant().as_uuid())
+            .bind(ids)
+            .fetch_all(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(rows.into_iter().map(|(id, epoch)| (UserId::from_uuid(id), epoch)).collect())
+    }
+
+    /// At most `limit` users' ids, in their order, that come after `after`.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn ids(&self, after: Option<UserId>, limit: u16) -> Result<Vec<UserId>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM users WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(after.map(|id| id.as_uuid()))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(ids.into_iter().map(UserId::from_uuid).collect())
     }
 }

@@ -23,6 +23,20 @@ impl Key {
         Self(format!("user_sessions:{tenant}:{user}"))
     }
 
+    /// Matches the index of every user.
+    pub(super) const EVERY_USER_SESSIONS: &str = "user_sessions:*";
+
+    /// Whose index of sessions a key is.
+    pub(super) fn owner_of_user_sessions(key: &str) -> Option<(TenantId, UserId)> {
+        let (tenant, user) = key.strip_prefix("user_sessions:")?.split_once(':')?;
+        Some((tenant.parse().ok()?, user.parse().ok()?))
+    }
+
+    /// `session_pruning`: there while one server has its turn to prune the indexes.
+    pub(super) fn session_pruning() -> Self {
+        Self("session_pruning".to_owned())
+    }
+
     /// `ratelimit:user:{user}`: a user's requests in the current window.
     #[must_use]
     pub fn rate_limit_user(user: UserId) -> Self {

@@ -9,6 +9,7 @@ mod native;
 mod operations;
 mod pool;
 mod script;
+mod session_indexes;
 mod upstash;
 
 use std::time::Duration;

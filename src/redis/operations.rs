@@ -8,6 +8,9 @@ use super::script::{FIXED_WINDOW, SESSION_CREATE};
 use super::{Key, Redis};
 use crate::domain::{SessionId, StoreUnavailable, TenantId, UserId};
 
+/// Calls that open a session at most: each after the first means that another session of the same user began in between.
+const CREATE_ATTEMPTS: usize = 10;
+
 /// A counter's state after a request was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
@@ -29,7 +32,9 @@ pub struct SessionEntry {
 }
 
 impl Redis {
-    /// Writes a session with its idle life, and puts it into its user's index until `ends_at_ms` (since 1970).
+    /// Writes a session with its idle life, and puts it into its user's index until `ends_at_ms` (since 1970). Where the user would
+    /// have more than `cap`, its oldest end in the same step; returns those. A second round trip where sessions must end, for a
+    /// script may only touch keys that it was told beforehand.
     ///
     /// # Errors
     /// [`StoreUnavailable`]; the session may or may not have been written.
@@ -38,13 +43,25 @@ impl Redis {
         (tenant, user, id): (TenantId, UserId, SessionId),
         record: &str,
         idle: Duration,
-        now_ms: i64,
-        ends_at_ms: i64,
-    ) -> Result<(), StoreUnavailable> {
-        let mut call = SESSION_CREATE.prepare_invoke();
-        call.key(Key::session(id)).key(Key::user_sessions(tenant, user));
-        call.arg(record).arg(millis(idle)).arg(id.to_string()).arg(ends_at_ms).arg(now_ms);
-        self.run(async |link| call.invoke_async::<()>(link).await).await
+        (now_ms, ends_at_ms): (i64, i64),
+        cap: usize,
+    ) -> Result<Vec<SessionId>, StoreUnavailable> {
+        let mut index: Vec<SessionId> = Vec::new();
+        for _ in 0..CREATE_ATTEMPTS {
+            let mut call = SESSION_CREATE.prepare_invoke();
+            call.key(Key::session(id)).key(Key::user_sessions(tenant, user));
+            call.arg(record).arg(millis(idle)).arg(id.to_string()).arg(ends_at_ms).arg(now_ms).arg(cap);
+            for &other in &index {
+                call.key(Key::session(other)).arg(other.to_string());
+            }
+            let (done, sids): (bool, Vec<String>) = self.run(async |link| call.invoke_async(link).await).await?;
+            let ids = sids.iter().filter_map(|sid| sid.parse().ok()).collect();
+            if done {
+                return Ok(ids);
+            }
+            index = ids;
+        }
+        Err(StoreUnavailable("the user's sessions keep changing".to_owned()))
     }
 
     /// Reads a session's record and lets it live for `idle` from now. Nothing if there is no such session.
@@ -119,6 +136,6 @@ impl Redis {
 }
 
 /// Whole milliseconds, at least one: Redis refuses a life of zero.
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }

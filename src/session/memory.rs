@@ -1,6 +1,6 @@
 //! Sessions in the process: for one server alone. They end with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::{Owner, SessionStore, StoredSession};
+use super::{NewSession, Owner, SessionStore, StoredSession};
 use crate::domain::{SessionId, StoreUnavailable};
 
 /// Sessions kept at most: some 30 MB. More are refused, so that memory has a bound.
@@ -25,6 +25,8 @@ struct Entry {
     owner: Owner,
     record: String,
     ends: Instant,
+    /// When it ends at the latest, and so its age among its owner's sessions.
+    ends_at: DateTime<Utc>,
 }
 
 impl MemorySessionStore {
@@ -32,28 +34,43 @@ impl MemorySessionStore {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn clear_expired(&self) -> u64 {
+        let now = Instant::now();
+        let mut sessions = self.lock();
+        let before = sessions.len();
+        sessions.retain(|_, entry| now < entry.ends);
+        (before - sessions.len()) as u64
+    }
+}
+
+/// The oldest living sessions of `owner`, without which it has room for one more below `cap`.
+fn excess(sessions: &HashMap<SessionId, Entry>, owner: Owner, cap: usize, now: Instant) -> Vec<SessionId> {
+    let own = sessions.iter().filter(|(_, entry)| entry.owner == owner && now < entry.ends);
+    let mut own: Vec<_> = own.map(|(&id, entry)| (entry.ends_at, id)).collect();
+    own.sort_by_key(|&(ends_at, _)| ends_at);
+    own.truncate((own.len() + 1).saturating_sub(cap));
+    own.into_iter().map(|(_, id)| id).collect()
 }
 
 #[async_trait]
 impl SessionStore for MemorySessionStore {
-    async fn create(
-        &self,
-        owner: Owner,
-        id: SessionId,
-        record: String,
-        idle: Duration,
-        _now: DateTime<Utc>,
-        _ends_at: DateTime<Utc>,
-    ) -> Result<(), StoreUnavailable> {
+    async fn create(&self, new: NewSession, cap: usize) -> Result<Vec<SessionId>, StoreUnavailable> {
         if self.lock().len() >= CAPACITY {
-            self.prune();
+            self.clear_expired();
         }
+        let now = Instant::now();
         let mut sessions = self.lock();
+        let ended = excess(&sessions, new.owner, cap, now);
+        for id in &ended {
+            sessions.remove(id);
+        }
         if sessions.len() >= CAPACITY {
             return Err(StoreUnavailable(format!("{CAPACITY} sessions live already")));
         }
-        sessions.insert(id, Entry { owner, record, ends: Instant::now() + idle });
-        Ok(())
+        let NewSession { owner, id, record, idle, ends_at, .. } = new;
+        sessions.insert(id, Entry { owner, record, ends: now + idle, ends_at });
+        Ok(ended)
     }
 
     async fn touch(&self, id: SessionId, idle: Duration) -> Result<Option<String>, StoreUnavailable> {
@@ -64,6 +81,14 @@ impl SessionStore for MemorySessionStore {
         };
         entry.ends = now + idle;
         Ok(Some(entry.record.clone()))
+    }
+
+    async fn replace(&self, id: SessionId, record: String) -> Result<(), StoreUnavailable> {
+        let now = Instant::now();
+        if let Some(entry) = self.lock().get_mut(&id).filter(|entry| now < entry.ends) {
+            entry.record = record;
+        }
+        Ok(())
     }
 
     async fn end(&self, owner: Owner, ids: &[SessionId]) -> Result<u64, StoreUnavailable> {
@@ -87,8 +112,12 @@ impl SessionStore for MemorySessionStore {
         Ok(self.lock().iter().filter_map(stored).collect())
     }
 
-    fn prune(&self) {
-        let now = Instant::now();
-        self.lock().retain(|_, entry| now < entry.ends);
+    async fn prune(&self, _: Duration) -> Result<u64, StoreUnavailable> {
+        Ok(self.clear_expired())
+    }
+
+    fn local_owners(&self) -> Option<Vec<Owner>> {
+        let owners: HashSet<Owner> = self.lock().values().map(|entry| entry.owner).collect();
+        Some(owners.into_iter().collect())
     }
 }

@@ -6,6 +6,7 @@
 mod memory;
 mod record;
 mod redis;
+mod rotate;
 mod store;
 mod token;
 
@@ -13,19 +14,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use tokio::sync::broadcast;
 
 use crate::config;
-use crate::domain::{KeyRing, Principal, SessionId, StoreUnavailable, TenantScope, User};
+use crate::domain::{KeyRing, Principal, SessionId, SessionsOf, StoreUnavailable, TenantScope, User};
 
 pub use self::memory::MemorySessionStore;
 pub use self::redis::RedisSessionStore;
-pub use self::store::{Owner, SessionStore, StoredSession};
+pub use self::rotate::{Resealed, reseal_records};
+pub use self::store::{NewSession, Owner, SessionStore, StoredSession};
 pub use self::token::{Claims, Token};
 
 use self::record::Record;
 
 /// How far another replica's clock may be ahead.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
+
+/// News of ended sessions that are kept for a slow listener.
+const ENDINGS_KEPT: usize = 64;
 
 /// A living session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub struct Sessions {
     keys: KeyRing,
     idle: Duration,
     absolute: TimeDelta,
+    cap: usize,
+    ended: broadcast::Sender<SessionsOf>,
 }
 
 impl Sessions {
@@ -64,20 +72,28 @@ impl Sessions {
     pub fn new(store: Arc<dyn SessionStore>, keys: KeyRing, settings: &config::Session) -> Self {
         // The settings bound durations to ten years, which a TimeDelta holds.
         let absolute = TimeDelta::from_std(settings.absolute_ttl).unwrap_or(TimeDelta::MAX);
-        Self { store, keys, idle: settings.ttl, absolute }
+        let (ended, _) = broadcast::channel(ENDINGS_KEPT);
+        Self { store, keys, idle: settings.ttl, absolute, cap: settings.max_per_user, ended }
     }
 
-    /// Signs `user` in.
+    /// Signs `user` in. Where it has as many sessions as it may, the oldest ends.
     ///
     /// # Errors
     /// [`StoreUnavailable`]; nobody is signed in then.
     pub async fn open(&self, user: &User, now: DateTime<Utc>) -> Result<(Token, Session), StoreUnavailable> {
         // The token tells the time to the millisecond; so does everything that is derived from it.
         let now = now.trunc_subsecs(3);
-        let claims = Claims { session: SessionId::random(), tenant: user.tenant_id, user: user.id, issued_at: now };
-        let sealed = Record { role: user.role, created_at: now }.seal(&self.keys, Owner::of(&claims), claims.session);
+        let claims = Claims { session: SessionId::random(), tenant: user.tenant_id, user: user.id, issued_at: now, stale: false };
+        let owner = Owner::of(&claims);
+        let record = Record { role: user.role, created_at: now, epoch: user.session_epoch };
+        let record = record.seal(&self.keys, owner, claims.session);
         let (idle, ends_at) = (self.idle_life(&claims, now), claims.issued_at + self.absolute);
-        self.store.create(Owner::of(&claims), claims.session, sealed, idle, now, ends_at).await?;
+        let new = NewSession { owner, id: claims.session, record, idle, now, ends_at };
+        let ended = self.store.create(new, self.cap).await?;
+        if !ended.is_empty() {
+            tracing::info!(user.id = %user.id, sessions = ended.len(), "the oldest sessions ended: the user has too many");
+            self.tell_ended(owner.sessions());
+        }
         Ok((claims.seal(&self.keys), session(&claims, now, idle)))
     }
 
@@ -103,6 +119,7 @@ impl Sessions {
         let idle = self.idle_life(claims, now);
         let sealed = self.store.touch(claims.session, idle).await?.ok_or(SessionError::Invalid)?;
         let record = Record::open(&self.keys, Owner::of(claims), claims.session, &sealed).ok_or(SessionError::Invalid)?;
+        self.reseal(Owner::of(claims), claims.session, &sealed).await;
         let principal = Principal {
             scope: TenantScope::assume_verified(claims.tenant),
             user: claims.user,
@@ -122,7 +139,7 @@ impl Sessions {
         if session != principal.session && !self.store.list(owner).await?.iter().any(|stored| stored.id == session) {
             return Ok(false);
         }
-        Ok(self.store.end(owner, &[session]).await? > 0)
+        self.end_these(owner, &[session]).await.map(|ended| ended > 0)
     }
 
     /// Ends every session of `principal`'s user but its own. Returns how many.
@@ -133,7 +150,78 @@ impl Sessions {
         let owner = Owner { tenant: principal.tenant(), user: principal.user };
         let others: Vec<SessionId> =
             self.store.list(owner).await?.into_iter().map(|stored| stored.id).filter(|&id| id != principal.session).collect();
-        self.store.end(owner, &others).await
+        self.end_these(owner, &others).await
+    }
+
+    /// Ends the sessions of `owner` that were opened under a lower epoch than `epoch`; all, if there is no such user any more.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; any of them may or may not have ended.
+    pub async fn end_older(&self, owner: Owner, epoch: Option<i64>) -> Result<u64, StoreUnavailable> {
+        let is_older = |stored: &StoredSession| match epoch {
+            Some(epoch) => Record::open(&self.keys, owner, stored.id, &stored.record).is_some_and(|record| record.epoch < epoch),
+            None => true,
+        };
+        let older: Vec<SessionId> =
+            self.store.list(owner).await?.iter().filter(|stored| is_older(stored)).map(|stored| stored.id).collect();
+        self.end_these(owner, &older).await
+    }
+
+    /// Ends a session of `user` that was opened a moment ago, and that nobody was told of.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; it may or may not have ended.
+    pub async fn withdraw(&self, user: &User, session: SessionId) -> Result<(), StoreUnavailable> {
+        self.store.end(Owner { tenant: user.tenant_id, user: user.id }, &[session]).await?;
+        Ok(())
+    }
+
+    /// Everybody who has sessions in this process alone; nothing where sessions are shared.
+    #[must_use]
+    pub fn local_owners(&self) -> Option<Vec<Owner>> {
+        self.store.local_owners()
+    }
+
+    /// Hears of it when sessions end otherwise than by time, as far as this server knows. Some may be missed by a slow listener, who is told so.
+    #[must_use]
+    pub fn endings(&self) -> broadcast::Receiver<SessionsOf> {
+        self.ended.subscribe()
+    }
+
+    async fn end_these(&self, owner: Owner, sessions: &[SessionId]) -> Result<u64, StoreUnavailable> {
+        let ended = self.store.end(owner, sessions).await?;
+        if ended > 0 {
+            self.tell_ended(owner.sessions());
+        }
+        Ok(ended)
+    }
+
+    /// Tells whoever hears of [`Sessions::endings`] that some of these sessions have ended, perhaps not by this server.
+    pub fn tell_ended(&self, whose: SessionsOf) {
+        // Nobody may be listening.
+        let _ = self.ended.send(whose);
+    }
+
+    /// The token to use from now on, where the one shown was sealed by a key that seals no more: the same session, and as old.
+    #[must_use]
+    pub fn refreshed(&self, claims: &Claims) -> Option<Token> {
+        claims.stale.then(|| claims.seal(&self.keys))
+    }
+
+    /// The keys that seal tokens and records.
+    #[must_use]
+    pub const fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Seals a living session's record by the current key, if another sealed it: one more call to the store, once a session and
+    /// rotation. That it fails costs nothing: the next use tries again.
+    async fn reseal(&self, owner: Owner, session: SessionId, record: &[u8]) {
+        let Ok(Some(resealed)) = Record::reseal(&self.keys, owner, session, record) else { return };
+        if let Err(error) = self.store.replace(session, resealed).await {
+            tracing::debug!(%error, "a session's record is still sealed by an old key");
+        }
     }
 
     /// The living sessions of `principal`'s user, oldest first.
@@ -154,9 +242,12 @@ impl Sessions {
         Some(Session { id: stored.id, created_at: record.created_at, expires_at: now + stored.idle_left })
     }
 
-    /// Clears what has expired, where the store does not do so by itself.
-    pub fn prune(&self) {
-        self.store.prune();
+    /// Clears what has expired, where the store does not do so by itself; to be called once an `interval`.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`].
+    pub async fn prune(&self, interval: Duration) -> Result<u64, StoreUnavailable> {
+        self.store.prune(interval).await
     }
 
     /// How long the session lives from `now` if it is not used: never past its absolute end.

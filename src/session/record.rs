@@ -8,12 +8,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Owner;
-use crate::domain::{KeyRing, Purpose, Sealed, SessionId, UserRole};
+use crate::domain::{KeyRing, Purpose, Sealed, SessionId, Unsealable, UserRole};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) role: UserRole,
     pub(super) created_at: DateTime<Utc>,
+    /// The user's epoch when the session began; see [`crate::domain::User::session_epoch`].
+    #[serde(default)]
+    pub(super) epoch: i64,
 }
 
 impl Record {
@@ -26,6 +29,13 @@ impl Record {
         let sealed = Sealed::from_bytes(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let plain = keys.open(Purpose::SessionRecord, &context(owner, session), &sealed).ok()?;
         serde_json::from_slice(&plain).ok()
+    }
+
+    /// The record sealed by the current key, if `text` is sealed by another. No record where no key opens it.
+    pub(super) fn reseal(keys: &KeyRing, owner: Owner, session: SessionId, text: &str) -> Result<Option<String>, Unsealable> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Unsealable)?;
+        let resealed = keys.reseal(Purpose::SessionRecord, &context(owner, session), &Sealed::from_bytes(&bytes)?)?;
+        Ok(resealed.map(|sealed| URL_SAFE_NO_PAD.encode(sealed.to_bytes())))
     }
 }
 

@@ -8,6 +8,8 @@ fn user() -> User {
         email: "ada@example.org".parse().expect("an address"),
         role: UserRole::Admin,
         created_at: Utc::now(),
+        disabled_at: None,
+        session_epoch: 0,
     }
 }
 
@@ -87,7 +89,7 @@ fn a_record_opens_only_where_it_belongs() {
     let keys = KeyRing::new(&[1; 32]);
     let owner = Owner { tenant: TenantId::new(), user: UserId::new() };
     let id = SessionId::random();
-    let record = Record { role: UserRole::Member, created_at: Utc::now() };
+    let record = Record { role: UserRole::Member, created_at: Utc::now(), epoch: 3 };
     let sealed = record.seal(&keys, owner, id);
     assert_eq!(Record::open(&keys, owner, id, &sealed), Some(record));
     assert_eq!(Record::open(&keys, owner, SessionId::random(), &sealed), None);

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use crate::domain::{KeyRing, Purpose, Sealed, SessionId, TenantId, UserId};
+use crate::domain::{KeyId, KeyRing, Purpose, Sealed, SessionId, TenantId, UserId};
 
 /// The token's format; part of what the seal protects.
 const VERSION: &str = "v1";
@@ -30,6 +30,8 @@ pub struct Claims {
     pub user: UserId,
     /// When the session began, to the millisecond.
     pub issued_at: DateTime<Utc>,
+    /// Whether they are to be sealed anew: the key they were sealed with seals no more.
+    pub(super) stale: bool,
 }
 
 /// A sealed token.
@@ -58,7 +60,7 @@ impl Claims {
         plain.extend_from_slice(self.user.as_uuid().as_bytes());
         plain.extend_from_slice(&self.issued_at.timestamp_millis().to_be_bytes());
         let sealed = keys.seal(Purpose::SessionToken, VERSION.as_bytes(), &plain);
-        Token(format!("{VERSION}.{}.{}", hex::encode(sealed.key_id), URL_SAFE_NO_PAD.encode(sealed.body)).into())
+        Token(format!("{VERSION}.{}.{}", sealed.key_id, URL_SAFE_NO_PAD.encode(sealed.body)).into())
     }
 
     pub(super) fn open(keys: &KeyRing, token: &str) -> Option<Self> {
@@ -66,17 +68,18 @@ impl Claims {
             return None;
         }
         let (key_id, body) = token.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
-        let mut sealed = Sealed { key_id: [0; 4], body: URL_SAFE_NO_PAD.decode(body).ok()? };
         // One spelling a token: hex would also take upper case.
         if key_id.bytes().any(|b| b.is_ascii_uppercase()) {
             return None;
         }
-        hex::decode_to_slice(key_id, &mut sealed.key_id).ok()?;
+        let mut id = [0; 4];
+        hex::decode_to_slice(key_id, &mut id).ok()?;
+        let sealed = Sealed { key_id: KeyId::from_bytes(id), body: URL_SAFE_NO_PAD.decode(body).ok()? };
         let plain = keys.open(Purpose::SessionToken, VERSION.as_bytes(), &sealed).ok()?;
-        Self::parse(&plain)
+        Self::parse(&plain, sealed.key_id != keys.current())
     }
 
-    fn parse(plain: &[u8]) -> Option<Self> {
+    fn parse(plain: &[u8], stale: bool) -> Option<Self> {
         let (session, rest) = plain.split_first_chunk::<16>()?;
         let (tenant, rest) = rest.split_first_chunk::<16>()?;
         let (user, rest) = rest.split_first_chunk::<16>()?;
@@ -86,6 +89,7 @@ impl Claims {
             tenant: TenantId::from_uuid(Uuid::from_bytes(*tenant)),
             user: UserId::from_uuid(Uuid::from_bytes(*user)),
             issued_at: DateTime::from_timestamp_millis(issued_at_ms)?,
+            stale,
         })
     }
 }

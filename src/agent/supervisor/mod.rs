@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::error::AgentError;
+pub use self::sealed_env::reseal as reseal_env;
 use self::stored_history::StoredHistory;
 use super::launch::{self, Launch};
 use super::live::{Ended, LiveAgent, Pace, SpawnOptions};

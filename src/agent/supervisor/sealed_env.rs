@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::AgentError;
-use crate::domain::{AgentId, KeyRing, Purpose, Sealed, TenantId};
+use crate::domain::{AgentId, KeyRing, Purpose, Sealed, TenantId, Unsealable};
 
 type Env = BTreeMap<String, String>;
 
@@ -17,6 +17,15 @@ pub(super) fn open(keys: &KeyRing, tenant: TenantId, id: AgentId, sealed: &[u8])
     let sealed = Sealed::from_bytes(sealed).map_err(|_| AgentError::Sealed)?;
     let plain = keys.open(Purpose::AgentEnv, &context(tenant, id), &sealed).map_err(|_| AgentError::Sealed)?;
     serde_json::from_slice(&plain).map_err(|_| AgentError::Sealed)
+}
+
+/// The environment of agent `id` sealed by the current key; nothing if it is already.
+///
+/// # Errors
+/// [`Unsealable`] if no key of the ring opens it.
+pub fn reseal(keys: &KeyRing, tenant: TenantId, id: AgentId, sealed: &[u8]) -> Result<Option<Vec<u8>>, Unsealable> {
+    let resealed = keys.reseal(Purpose::AgentEnv, &context(tenant, id), &Sealed::from_bytes(sealed)?)?;
+    Ok(resealed.map(|sealed| sealed.to_bytes()))
 }
 
 fn context(tenant: TenantId, id: AgentId) -> Vec<u8> {

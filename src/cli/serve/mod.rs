@@ -1,7 +1,8 @@
 //! `agentapi serve`: from settings to a running server, and back to nothing.
 
 mod first_operator;
-mod identity;
+mod housekeeping;
+mod session_ends;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 
 use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
-use super::{Failure, operator};
+use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
 use crate::config::{Config, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
@@ -22,9 +23,6 @@ use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, Redis
 use crate::redis::Redis;
 use crate::session::{MemorySessionStore, RedisSessionStore, SessionStore, Sessions};
 use crate::telemetry;
-
-/// How often measured times are put into their buckets. Until then each is kept, and nobody may ever ask for the metrics.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Serves until SIGINT or SIGTERM.
 pub(super) async fn run(settings: Config) -> Result<(), Failure> {
@@ -49,9 +47,9 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
     }
-    let (sessions, metrics) = (app.sessions.clone(), app.metrics.clone());
-    every(settings.session.cleanup_interval, lifecycle, move || sessions.prune());
-    every(METRICS_UPKEEP, lifecycle, move || metrics.run_upkeep());
+    housekeeping::begin(&app, settings.session.cleanup_interval);
+    let ends = session_ends::follow(opened.database.clone(), app.sessions.clone(), lifecycle.stopping());
+    lifecycle.tasks().spawn(ends);
     announce(listener.local_addr()?, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }
@@ -115,16 +113,6 @@ async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Re
         tracing::warn!("stopped with tasks cut off");
     }
     Ok(())
-}
-
-/// Does something again and again until the server is asked to stop.
-fn every(interval: Duration, lifecycle: &Lifecycle, chore: impl Fn() + Send + 'static) {
-    let stopping = lifecycle.stopping();
-    lifecycle.tasks().spawn(async move {
-        while tokio::time::timeout(interval, stopping.cancelled()).await.is_err() {
-            chore();
-        }
-    });
 }
 
 /// Says on standard output that the server is ready, and, once, how to log in.

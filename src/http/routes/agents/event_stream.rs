@@ -8,14 +8,18 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use chrono::Utc;
 use futures_util::{Stream, StreamExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
+use crate::domain::SessionsOf;
 use crate::http::App;
 use crate::session::{Claims, SessionError};
 
 /// How often a comment is sent where nothing else is, so that proxies keep the connection open.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How often a watching session is verified: a stream outlives its session by no more. Watching is a use, and extends it.
+/// How often a watching session is verified, where this server does not end it itself: a stream outlives its session by no more.
+/// Watching is a use, and extends it.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Serves `events` until they end, the session does, or the server stops.
@@ -37,11 +41,27 @@ pub(super) fn serve(app: App, claims: Claims, events: impl Stream<Item = Event> 
 }
 
 async fn session_ended(app: &App, claims: &Claims) {
+    let mut endings = app.sessions.endings();
     loop {
-        tokio::time::sleep(VERIFY_INTERVAL).await;
+        tokio::select! {
+            () = tokio::time::sleep(VERIFY_INTERVAL) => {}
+            () = heard_of(&mut endings, claims) => {}
+        }
         let now = Utc::now();
         if app.sessions.is_past_end(claims, now) || matches!(app.sessions.verify(claims, now).await, Err(SessionError::Invalid)) {
             return;
+        }
+    }
+}
+
+/// Done once this server has ended sessions of the watching user, or may have.
+async fn heard_of(endings: &mut Receiver<SessionsOf>, claims: &Claims) {
+    loop {
+        match endings.recv().await {
+            Ok(whose) if !whose.include(claims.tenant, claims.user) => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            // The server is going: that ends the stream otherwise.
+            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::domain::{Email, PasswordHash, Slug, Tenant, TenantId, TenantScope, Us
 use crate::http::App;
 use crate::http::extract::Json;
 use crate::http::problem::{Code, Problem, ProblemBody};
-use crate::postgres::{Action, AuditEntry};
 
 /// Who wants to sign in.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -48,9 +47,11 @@ pub(super) struct LoginResponse {
 pub(super) async fn login(State(app): State<App>, Json(request): Json<LoginRequest>) -> Result<impl IntoResponse, Problem> {
     let (tenant, user) = authenticate(&app, request).await?.ok_or(Problem::new(Code::InvalidCredentials))?;
     let (token, session) = app.sessions.open(&user, Utc::now()).await?;
-    metrics::counter!("agentapi_session_tokens_sealed_total").increment(1);
-    let entry = AuditEntry::by(user.id, Action::SessionLogin, session.id.to_string());
-    app.database.record(scope(tenant.id), &entry).await?;
+    let recorded = app.database.users(scope(tenant.id)).record_login(&user, session.id).await;
+    if !matches!(recorded, Ok(true)) {
+        app.sessions.withdraw(&user, session.id).await?;
+        return Err(recorded.map_or_else(Problem::from, |_| Problem::new(Code::InvalidCredentials)));
+    }
     let body = LoginResponse {
         token: token.expose().to_owned(),
         expires_at: session.expires_at,
@@ -76,7 +77,8 @@ async fn authenticate(app: &App, request: LoginRequest) -> Result<Option<(Tenant
     let _permit = app.hashing().acquire().await.map_err(|error| Problem::internal(error.to_string()))?;
     let verified = tokio::task::spawn_blocking(move || hash.verify(&request.password)).await;
     let verified = verified.map_err(|error| Problem::internal(error.to_string()))?;
-    Ok(tenant.zip(credentials).filter(|_| verified).map(|(tenant, credentials)| (tenant, credentials.user)))
+    let found = tenant.zip(credentials).map(|(tenant, credentials)| (tenant, credentials.user));
+    Ok(found.filter(|(tenant, user)| verified && tenant.suspended_at.is_none() && user.disabled_at.is_none()))
 }
 
 #[expect(

@@ -9,6 +9,8 @@ use crate::http::App;
 /// The server's metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "The metrics", body = String)))]
 pub(super) async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
+    let keys = app.sessions.keys();
+    metrics::counter!("agentapi_seals_total", "key_id" => keys.current().to_string()).absolute(keys.seals());
     app.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }

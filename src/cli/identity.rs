@@ -20,13 +20,33 @@ const REPLICA_FILE: &str = "replica-id";
 /// The keys of the settings, or the one made at the first start.
 pub(super) fn key_ring(settings: &Session, data_dir: &Path) -> Result<KeyRing, Failure> {
     if let Some(key) = &settings.token_encryption_key {
-        return Ok(KeyRing::new(key.expose()));
+        return ring(key, settings);
     }
     let path = data_dir.join(KEY_FILE);
-    let text = read_or_make(&path, || hex::encode(random_bytes::<32>()))?;
-    let key: EncryptionKey = text.trim().parse().map_err(|expected| format!("{}: expected {expected}", path.display()))?;
+    let key = parse(&path, &read_or_make(&path, || hex::encode(random_bytes::<32>()))?)?;
     tracing::info!(file = %path.display(), "TOKEN_ENCRYPTION_KEY is not set: using the generated key; replicas need one in common");
-    Ok(KeyRing::new(key.expose()))
+    ring(&key, settings)
+}
+
+/// The keys that servers with these settings use; none is made.
+pub(super) fn key_ring_in_use(settings: &Session, data_dir: &Path) -> Result<KeyRing, Failure> {
+    if let Some(key) = &settings.token_encryption_key {
+        return ring(key, settings);
+    }
+    let path = data_dir.join(KEY_FILE);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("TOKEN_ENCRYPTION_KEY is not set, and no server made a key: {}: {error}", path.display()))?;
+    ring(&parse(&path, &text)?, settings)
+}
+
+fn parse(path: &Path, text: &str) -> Result<EncryptionKey, Failure> {
+    text.trim().parse().map_err(|expected| format!("{}: expected {expected}", path.display()).into())
+}
+
+fn ring(key: &EncryptionKey, settings: &Session) -> Result<KeyRing, Failure> {
+    let others = settings.token_encryption_keys_previous.iter().map(EncryptionKey::expose);
+    KeyRing::with_others(key.expose(), others)
+        .map_err(|error| format!("TOKEN_ENCRYPTION_KEYS_PREVIOUS: {error}, or it is the key in use").into())
 }
 
 /// The server's name, over restarts.
