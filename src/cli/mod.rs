@@ -7,6 +7,7 @@ mod openapi;
 mod operator;
 mod serve;
 mod tenant;
+mod tenant_limits;
 mod user;
 
 use std::error::Error;

@@ -1,5 +1,6 @@
-//! `agentapi tenant create|list`
+//! `agentapi tenant create|list|limits`
 
+use super::tenant_limits::{self, LimitsChange};
 use super::{Failure, open, operator};
 use crate::config::Config;
 use crate::domain::{Slug, TenantId};
@@ -18,6 +19,13 @@ pub(super) enum Command {
     },
     /// List all tenants
     List,
+    /// Show a tenant's rate limits, or change those that are named; running servers follow within seconds
+    Limits {
+        /// The tenant's short name
+        slug: Slug,
+        #[command(flatten)]
+        change: LimitsChange,
+    },
 }
 
 /// Runs the command.
@@ -26,6 +34,7 @@ pub(super) async fn run(command: Command, settings: &Config) -> Result<(), Failu
     let result = match command {
         Command::Create { slug, name } => create(&opened.database, slug, name).await,
         Command::List => list(&opened.database).await,
+        Command::Limits { slug, change } => tenant_limits::run(&opened.database, &slug, &change).await,
     };
     opened.close().await?;
     result

@@ -9,6 +9,7 @@ mod principal;
 mod random;
 mod store;
 mod tenant;
+mod tenant_limits;
 mod user;
 
 pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
@@ -20,6 +21,7 @@ pub use self::principal::Principal;
 pub use self::random::random_bytes;
 pub use self::store::StoreUnavailable;
 pub use self::tenant::{Slug, Tenant, TenantScope};
+pub use self::tenant_limits::{LimitOverride, TenantLimits};
 pub use self::user::{Email, User, UserRole};
 
 /// A rule that a text broke on its way into a domain type; says what is expected.

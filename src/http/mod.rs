@@ -1,9 +1,11 @@
 //! HTTP: the only room that speaks status codes. A handler extracts, makes one call, and maps the answer.
 
 mod client_ip;
+mod cost;
 mod extract;
 mod gate;
 mod host;
+mod limit;
 mod openapi;
 mod problem;
 mod respond;

@@ -9,6 +9,7 @@ mod agents;
 mod audit;
 mod error;
 mod messages;
+mod tenant_limits;
 mod tenants;
 mod users;
 

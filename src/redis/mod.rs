@@ -7,6 +7,7 @@ mod key;
 mod link;
 mod operations;
 mod pool;
+mod rate_limit;
 mod script;
 
 use std::time::Duration;
@@ -18,7 +19,8 @@ use crate::config;
 use crate::domain::StoreUnavailable;
 
 pub use self::key::Key;
-pub use self::operations::{Count, SessionEntry};
+pub use self::operations::SessionEntry;
+pub use self::rate_limit::{Limited, RateLimitScript};
 
 use self::link::Link;
 use self::pool::Pool;
