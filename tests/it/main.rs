@@ -5,14 +5,19 @@
 
 mod agents;
 mod auth;
+mod command_budget;
 mod command_line;
 mod embedded_defaults;
 mod isolation;
+mod login_limits;
 mod module_directions;
 mod problems;
 mod rate_limit;
+mod rate_limit_scripts;
+mod rate_limit_stores;
 mod redis_faults;
 mod row_level_security;
 mod secrets;
 mod support;
+mod tenant_limits;
 mod tls;

@@ -48,7 +48,7 @@ async fn many_at_once_read_once_and_again_after_some_seconds() {
     tokio::time::advance(Duration::from_millis(1)).await;
     // Nobody waits: what is known holds until what is read is there.
     assert_eq!(join_all((0..64).map(|_| cache.get(tenant))).await, vec![limits(1); 64]);
-    drop(cache.tasks.close());
+    cache.tasks.close();
     cache.tasks.wait().await;
     assert_eq!((cache.get(tenant).await, fake.readings.load(Ordering::Relaxed)), (limits(2), 2));
 }
