@@ -10,7 +10,7 @@ pub(super) struct LimitsChange {
     /// Requests a minute of all its users together
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     requests_per_minute: Option<u32>,
-    /// Head-room above it; the bucket's size with RATE_LIMIT_ALGORITHM=token_bucket
+    /// Head-room above it; with token buckets, their size
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     burst: Option<u32>,
     /// Requests a minute of each of its users

@@ -1,7 +1,7 @@
 //! Rate limits: how many requests a user, a tenant or an address may make, and how often somebody may try to log in.
 //!
 //! By default the specification's flow: a counter that begins with the first request and lives one minute. What is over the
-//! limit is counted too, and refused. docs/RATE_LIMITS.md tells it from outside.
+//! limit is counted too, and refused. `docs/RATE_LIMITS.md` tells it from outside.
 
 pub mod algorithm;
 mod denials;

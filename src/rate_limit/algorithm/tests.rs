@@ -5,8 +5,11 @@ use crate::rate_limit::quota::WINDOW;
 
 const SECOND: u64 = 1_000_000;
 
-/// Takes at these seconds with this cost, and expects: allowed, remaining, seconds to reset, seconds to wait.
-fn trace<S: State>(quota: Quota, steps: &[(u64, u64, (bool, u64, u64, u64))]) {
+/// What is expected: allowed, remaining, seconds to reset, seconds to wait.
+type Expected = (bool, u64, u64, u64);
+
+/// Takes at these seconds with this cost.
+fn trace<S: State>(quota: Quota, steps: &[(u64, u64, Expected)]) {
     let mut state = None;
     for &(second, cost, (allowed, remaining, reset, retry)) in steps {
         let step = S::take(state, second * SECOND, quota, cost);
