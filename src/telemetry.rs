@@ -28,7 +28,7 @@ pub fn metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS)?.install_recorder()?;
     describe_counter!("agentapi_http_requests_total", "Requests answered, by method, route and status");
     describe_histogram!("agentapi_http_request_seconds", "Time to answer a request, streams until their first byte");
-    describe_counter!("agentapi_rate_limit_decisions_total", "Rate limit decisions, by outcome and by who decided");
+    describe_counter!("agentapi_rate_limit_decisions_total", "Rate limit decisions, by outcome, by who decided, and by policy");
     describe_counter!("agentapi_session_checks_total", "Session checks, by result");
     describe_counter!("agentapi_seals_total", "Tokens, records and secrets sealed, by key; a key may seal 2^32");
     describe_gauge!("agentapi_agents_running", "Agents that live on this server");

@@ -10,6 +10,7 @@ mod openapi;
 mod operator;
 mod serve;
 mod tenant;
+mod tenant_limits;
 mod user;
 
 use std::error::Error;

@@ -1,5 +1,6 @@
-//! `agentapi tenant create|list|suspend|resume`
+//! `agentapi tenant create|list|suspend|resume|limits`
 
+use super::tenant_limits::{self, LimitsChange};
 use super::{Failure, end_sessions, open, operator};
 use crate::config::Config;
 use crate::domain::{Slug, TenantId};
@@ -28,6 +29,13 @@ pub(super) enum Command {
         /// The tenant's short name
         slug: Slug,
     },
+    /// Show a tenant's rate limits, or change those that are named; running servers follow within seconds
+    Limits {
+        /// The tenant's short name
+        slug: Slug,
+        #[command(flatten)]
+        change: LimitsChange,
+    },
 }
 
 /// Runs the command.
@@ -38,6 +46,7 @@ pub(super) async fn run(command: Command, settings: &Config) -> Result<(), Failu
         Command::List => list(&opened.database).await,
         Command::Suspend { slug } => suspend(&opened.database, settings, &slug).await,
         Command::Resume { slug } => resume(&opened.database, &slug).await,
+        Command::Limits { slug, change } => tenant_limits::run(&opened.database, &slug, &change).await,
     };
     opened.close().await?;
     result

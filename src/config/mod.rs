@@ -22,7 +22,7 @@ pub use self::circuit_breaker::CircuitBreaker;
 pub use self::error::{ConfigError, Problem};
 pub use self::log::{Log, LogFormat};
 pub use self::postgres::Postgres;
-pub use self::rate_limit::RateLimit;
+pub use self::rate_limit::{RateLimit, RateLimitAlgorithm};
 pub use self::redis::{Endpoint, Protocol, Redis, ScriptDialect};
 pub use self::server::Server;
 pub use self::session::{Session, SessionStorage};

@@ -20,6 +20,7 @@ fn defaults_are_those_of_the_specification() {
         ("RATE_LIMIT_ENABLED", "true"),
         ("RATE_LIMIT_REQUESTS_PER_MINUTE", "60"),
         ("RATE_LIMIT_BURST_SIZE", "10"),
+        ("RATE_LIMIT_ALGORITHM", "fixed_window"),
         ("CIRCUIT_BREAKER_ENABLED", "true"),
         ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "5"),
         ("CIRCUIT_BREAKER_SUCCESS_THRESHOLD", "2"),

@@ -57,6 +57,15 @@ where
         .ok_or_else(|| de::Error::custom(format_args!("expected a whole number from {MIN} to {MAX}")))
 }
 
+/// As [`whole`], for a variable with no default.
+pub(super) fn optional_whole<'de, T, const MIN: u64, const MAX: u64, D>(d: D) -> Result<Option<T>, D::Error>
+where
+    T: TryFrom<u64>,
+    D: Deserializer<'de>,
+{
+    whole::<T, MIN, MAX, D>(d).map(Some)
+}
+
 /// `true` or `false`; also `1`, `0`, `yes`, `no`, `on`, `off`.
 pub(super) fn boolean<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
     match String::deserialize(d)?.to_ascii_lowercase().as_str() {

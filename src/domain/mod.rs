@@ -10,6 +10,7 @@ mod random;
 mod sessions_of;
 mod store;
 mod tenant;
+mod tenant_limits;
 mod user;
 
 pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
@@ -22,6 +23,7 @@ pub use self::random::random_bytes;
 pub use self::sessions_of::SessionsOf;
 pub use self::store::StoreUnavailable;
 pub use self::tenant::{Slug, Tenant, TenantScope};
+pub use self::tenant_limits::{LimitOverride, TenantLimits};
 pub use self::user::{Email, User, UserRole};
 
 /// A rule that a text broke on its way into a domain type; says what is expected.

@@ -2,45 +2,53 @@
 //!
 //! | extension | set by | read by |
 //! |---|---|---|
-//! | `ClientIp` | `client_ip` | the gate |
+//! | `ClientIp` | `client_ip` | the gate, log-in |
 //! | `Principal`, `Session` | the gate of signed-in routes | handlers, as `Extension` |
 //! | `Claims` | the gate of signed-in routes | event streams, to verify the session again |
 
-use std::time::Duration;
+use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 
-use super::App;
 use super::client_ip::ClientIp;
-use super::fresh_token;
-use super::problem::{Code, Problem, whole_seconds};
+use super::problem::{Code, Problem};
+use super::{App, cost, fresh_token, limit};
 use crate::domain::Principal;
-use crate::rate_limit::{Decision, Identifier};
+use crate::rate_limit::Limit;
 use crate::session::{Claims, Session, SessionError};
 
 /// Lets a limited number of requests an address through to routes that are open to all.
 pub(super) async fn open(State(app): State<App>, request: Request, next: Next) -> Response {
-    let decision = take(&app, address(&request)).await;
-    let response = match decision {
-        Some(decision) if !decision.allowed => limited(decision),
+    let (cost, address) = (cost::of(&request), address(&request));
+    let limits = limits(&app, None, address).await;
+    if let Some(refusal) = limit::known_refusal(&app, limits.as_deref(), cost) {
+        return limit::refused(&app, &refusal);
+    }
+    let verdict = limit::take(&app, limits, cost).await;
+    let response = match &verdict {
+        Some(verdict) if !verdict.decision.allowed => return limit::refused(&app, verdict),
         _ => next.run(request).await,
     };
-    with_limit_headers(response, decision, &app)
+    limit::with_headers(response, &app, verdict.as_ref())
 }
 
-/// Lets a limited number of requests a user through, if a living session is shown. The store is asked about limit and session
-/// at the same time, so that both together cost one round trip.
+/// Lets a limited number of requests through, by user, tenant and address, if a living session is shown. Redis is asked about
+/// limits and session at the same time, so that both together cost one round trip; what it is known to refuse costs none.
 pub(super) async fn signed_in(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let now = Utc::now();
     let claims = bearer(request.headers()).and_then(|token| app.sessions.identify(token, now));
-    let identifier = claims.map_or_else(|| address(&request), |claims| Identifier::User(claims.user));
-    let (decision, session) = tokio::join!(take(&app, identifier), verify(&app, claims));
-    let response = match (decision, session) {
-        (Some(decision), _) if !decision.allowed => limited(decision),
+    let (cost, address) = (cost::of(&request), address(&request));
+    let limits = limits(&app, claims, address).await;
+    if let Some(refusal) = limit::known_refusal(&app, limits.as_deref(), cost) {
+        return limit::refused(&app, &refusal);
+    }
+    let (verdict, session) = tokio::join!(limit::take(&app, limits, cost), verify(&app, claims));
+    let response = match (&verdict, session) {
+        (Some(verdict), _) if !verdict.decision.allowed => return limit::refused(&app, verdict),
         (_, Ok((claims, principal, session))) => {
             request.extensions_mut().insert(claims);
             request.extensions_mut().insert(principal);
@@ -50,7 +58,7 @@ pub(super) async fn signed_in(State(app): State<App>, mut request: Request, next
         (_, Err(SessionError::Invalid)) => Problem::new(Code::Unauthenticated).into_response(),
         (_, Err(SessionError::Unavailable(error))) => Problem::from(error).into_response(),
     };
-    with_limit_headers(response, decision, &app)
+    limit::with_headers(response, &app, verdict.as_ref())
 }
 
 type Verified = (Claims, Principal, Session);
@@ -69,50 +77,19 @@ async fn verify(app: &App, claims: Option<Claims>) -> Result<Verified, SessionEr
     verified
 }
 
-async fn take(app: &App, identifier: Identifier) -> Option<Decision> {
-    let (decision, source) = app.limiter.as_ref()?.take(identifier).await;
-    let outcome = if decision.allowed { "allowed" } else { "denied" };
-    metrics::counter!("agentapi_rate_limit_decisions_total", "outcome" => outcome, "source" => source.as_str()).increment(1);
-    Some(decision)
+/// The limits that a request meets, if any are on.
+async fn limits(app: &App, claims: Option<Claims>, address: IpAddr) -> Option<Vec<Limit>> {
+    let user = claims.map(|claims| (claims.tenant, claims.user));
+    Some(app.limiter.as_ref()?.limits(user, address).await)
 }
 
-fn address(request: &Request) -> Identifier {
+fn address(request: &Request) -> IpAddr {
     let ClientIp(address) = request.extensions().get().copied().expect("client_ip runs before the gate");
-    Identifier::address(address)
+    address
 }
 
 /// The token of an `Authorization: Bearer` header; the scheme in any case, by RFC 9110.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn limited(decision: Decision) -> Response {
-    Problem::new(Code::RateLimited).with_retry_after(decision.reset_after).into_response()
-}
-
-/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers), and the older `X-RateLimit-*`, whose reset is in
-/// seconds from now.
-fn with_limit_headers(mut response: Response, decision: Option<Decision>, app: &App) -> Response {
-    let (Some(Decision { limit, remaining, reset_after, .. }), Some(limiter)) = (decision, &app.limiter) else {
-        return response;
-    };
-    let (reset, window) = (whole_seconds(reset_after), seconds(limiter.quota().window));
-    let headers = response.headers_mut();
-    insert(headers, "ratelimit-policy", &format!("\"default\";q={limit};w={window}"));
-    insert(headers, "ratelimit", &format!("\"default\";r={remaining};t={reset}"));
-    for (name, value) in [("x-ratelimit-limit", limit), ("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)] {
-        headers.insert(name, HeaderValue::from(value));
-    }
-    response
-}
-
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-const fn seconds(duration: Duration) -> u64 {
-    duration.as_secs()
 }

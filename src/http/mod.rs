@@ -1,10 +1,12 @@
 //! HTTP: the only room that speaks status codes. A handler extracts, makes one call, and maps the answer.
 
 mod client_ip;
+mod cost;
 mod extract;
 mod fresh_token;
 mod gate;
 mod host;
+mod limit;
 mod openapi;
 mod problem;
 mod respond;

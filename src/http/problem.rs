@@ -86,6 +86,7 @@ pub(super) struct Problem {
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
+    violated_policy: Option<&'static str>,
     /// What is logged and never sent.
     pub(super) cause: Option<String>,
 }
@@ -109,11 +110,15 @@ pub(super) struct ProblemBody {
     /// The fields at fault, if fields are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// The rate limits that refused, by the names they have in `RateLimit-Policy`.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["tenant"]))]
+    violated_policies: Vec<&'static str>,
 }
 
 impl Problem {
     pub(super) const fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new(), retry_after: None, cause: None }
+        Self { code, detail: None, errors: Vec::new(), retry_after: None, violated_policy: None, cause: None }
     }
 
     /// A field of the request is wrong.
@@ -135,6 +140,11 @@ impl Problem {
         Self { retry_after: Some(retry_after), ..self }
     }
 
+    /// Names the rate limit that refused.
+    pub(super) fn with_violated_policy(self, policy: &'static str) -> Self {
+        Self { violated_policy: Some(policy), ..self }
+    }
+
     fn with_cause(self, cause: impl Into<String>) -> Self {
         Self { cause: Some(cause.into()), ..self }
     }
@@ -147,6 +157,7 @@ impl Problem {
             code: self.code,
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
+            violated_policies: self.violated_policy.into_iter().collect(),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct AuditEntry {
 pub enum Action {
     /// A tenant was made.
     TenantCreate,
+    /// A tenant was given limits of its own.
+    TenantLimits,
     /// A user was made.
     UserCreate,
     /// A user's password was changed.
@@ -47,6 +49,7 @@ impl Action {
     const fn as_str(self) -> &'static str {
         match self {
             Self::TenantCreate => "tenant.create",
+            Self::TenantLimits => "tenant.limits",
             Self::UserCreate => "user.create",
             Self::UserPasswd => "user.passwd",
             Self::UserDisable => "user.disable",

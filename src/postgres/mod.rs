@@ -11,6 +11,7 @@ mod error;
 mod messages;
 mod sealed_envs;
 mod session_ends;
+mod tenant_limits;
 mod tenants;
 mod users;
 

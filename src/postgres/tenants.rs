@@ -38,6 +38,10 @@ impl<'a> Tenants<'a> {
         Self(database)
     }
 
+    pub(super) const fn database(&self) -> &Database {
+        self.0
+    }
+
     /// Adds a tenant. `scope` is the new tenant's own.
     ///
     /// # Errors

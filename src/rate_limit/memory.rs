@@ -1,91 +1,145 @@
 //! Counting in the process: for one server alone, and for all while Redis is away.
 
 use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::fixed_window::Window;
-use super::{Decision, Identifier, Quota, RateLimitStore};
+use super::algorithm::{FixedWindow, SlidingWindow, State, Taken, TokenBucket, take_all};
+use super::quota::WINDOW;
+use super::{Identifier, Limit, RateLimitStore};
+use crate::config::RateLimitAlgorithm;
 use crate::domain::StoreUnavailable;
 
-/// Identifiers counted one by one at most: some 10 MB. Beyond it all new ones share one window, so that memory has a bound and
-/// a flood from many addresses is still limited.
+/// Identifiers counted one by one at most: some 10 MB. Beyond it all new ones of a kind share one state, so that memory has a
+/// bound and a flood from many addresses is still limited.
 const CAPACITY: usize = 100_000;
 
-/// Counts in a map of windows.
-#[derive(Debug, Default)]
+/// Counts in a map.
+#[derive(Debug)]
 pub struct MemoryRateLimitStore {
-    windows: Mutex<Windows>,
+    /// Beginning of its time.
+    start: Instant,
+    table: Mutex<Table>,
 }
 
-#[derive(Debug, Default)]
-struct Windows {
-    by_identifier: HashMap<Identifier, Window>,
-    overflow: Option<Window>,
-    /// When ended windows were last cleared: at most once a window, since it looks at all.
-    cleared: Option<Instant>,
+#[derive(Debug)]
+enum Table {
+    FixedWindow(States<FixedWindow>),
+    SlidingWindow(States<SlidingWindow>),
+    TokenBucket(States<TokenBucket>),
 }
 
-impl Windows {
-    fn take(&mut self, identifier: Identifier, now: Instant, quota: Quota) -> Decision {
-        self.clear_ended(now, quota);
-        let room = self.by_identifier.len() < CAPACITY;
-        let before = self.by_identifier.get(&identifier).copied();
-        let (window, decision) = if room || before.is_some() {
-            let (window, decision) = Window::count(before, now, quota);
-            self.by_identifier.insert(identifier, window);
-            return decision;
-        } else {
-            Window::count(self.overflow, now, quota)
-        };
-        self.overflow = Some(window);
-        decision
+#[derive(Debug)]
+struct States<S> {
+    by_identifier: HashMap<Identifier, S>,
+    overflow: HashMap<Discriminant<Identifier>, S>,
+    /// When what has ended is cleared next: at most once a window, since that looks at all.
+    clear_at: u64,
+}
+
+impl<S> Default for States<S> {
+    fn default() -> Self {
+        Self { by_identifier: HashMap::new(), overflow: HashMap::new(), clear_at: 0 }
+    }
+}
+
+impl<S: State> States<S> {
+    fn take(&mut self, limits: &[Limit], now: u64, cost: u64) -> Taken {
+        self.clear_ended(now);
+        let mut states: Vec<_> = limits.iter().map(|limit| (self.state(limit.identifier), limit.quota)).collect();
+        let taken = take_all(&mut states, now, cost);
+        for (limit, (state, _)) in limits.iter().zip(states) {
+            if let Some(state) = state {
+                self.keep(limit.identifier, state);
+            }
+        }
+        taken
     }
 
-    fn clear_ended(&mut self, now: Instant, quota: Quota) {
-        if self.cleared.is_none_or(|cleared| now >= cleared + quota.window) {
-            self.by_identifier.retain(|_, window| !window.left(now).is_zero());
-            self.cleared = Some(now);
+    fn state(&self, identifier: Identifier) -> Option<S> {
+        let own = self.by_identifier.get(&identifier);
+        let full = self.by_identifier.len() >= CAPACITY;
+        own.or_else(|| full.then(|| self.overflow.get(&discriminant(&identifier))).flatten()).copied()
+    }
+
+    fn keep(&mut self, identifier: Identifier, state: S) {
+        if self.by_identifier.len() < CAPACITY || self.by_identifier.contains_key(&identifier) {
+            self.by_identifier.insert(identifier, state);
+        } else {
+            self.overflow.insert(discriminant(&identifier), state);
+        }
+    }
+
+    fn clear_ended(&mut self, now: u64) {
+        if now >= self.clear_at {
+            self.by_identifier.retain(|_, state| state.ends() > now);
+            self.clear_at = now + u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX);
         }
     }
 }
 
 impl MemoryRateLimitStore {
-    /// Counts one request and decides on it.
-    pub(super) fn count(&self, identifier: Identifier, quota: Quota) -> Decision {
-        // A panic while it was locked cannot have left a window half-made.
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.take(identifier, Instant::now(), quota)
+    /// Counts as `algorithm` does.
+    #[must_use]
+    pub fn new(algorithm: RateLimitAlgorithm) -> Self {
+        let table = match algorithm {
+            RateLimitAlgorithm::FixedWindow => Table::FixedWindow(States::default()),
+            RateLimitAlgorithm::SlidingWindow => Table::SlidingWindow(States::default()),
+            RateLimitAlgorithm::TokenBucket => Table::TokenBucket(States::default()),
+        };
+        Self { start: Instant::now(), table: Mutex::new(table) }
+    }
+
+    /// Takes `cost` from all `limits`, or, if one of them refuses, from none of the others.
+    pub(super) fn count(&self, limits: &[Limit], cost: u64) -> Taken {
+        // A panic while it was locked cannot have left a state half-made.
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        match &mut *table {
+            Table::FixedWindow(states) => states.take(limits, now, cost),
+            Table::SlidingWindow(states) => states.take(limits, now, cost),
+            Table::TokenBucket(states) => states.take(limits, now, cost),
+        }
     }
 }
 
 #[async_trait]
 impl RateLimitStore for MemoryRateLimitStore {
-    async fn take(&self, identifier: Identifier, quota: Quota) -> Result<Decision, StoreUnavailable> {
-        Ok(self.count(identifier, quota))
+    async fn take(&self, limits: &[Limit], cost: u64) -> Result<Taken, StoreUnavailable> {
+        Ok(self.count(limits, cost))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
-    use std::time::Duration;
 
     use super::*;
+    use crate::rate_limit::Quota;
+
+    fn check<S: State>() {
+        let quota = Quota { limit: 2, per_window: 2, window: WINDOW };
+        let mut states = States::<S>::default();
+        let mut take = |number: usize, now| {
+            let address = Ipv4Addr::from_bits(u32::try_from(number).expect("small"));
+            let limit = Limit { policy: "default", identifier: Identifier::Ip(IpAddr::V4(address)), quota };
+            let allowed = states.take(&[limit], now, 1).decision.allowed;
+            (allowed, states.by_identifier.len(), states.overflow.len())
+        };
+        assert!((0..CAPACITY).all(|number| take(number, 0).0));
+        let allowed = (CAPACITY..CAPACITY + 10).filter(|&number| take(number, 0).0).count();
+        assert_eq!(allowed, 2);
+        assert_eq!(take(0, 0), (true, CAPACITY, 1));
+        assert_eq!(take(0, 2 * quota.window_micros()), (true, 1, 1));
+    }
 
     #[test]
     fn memory_is_bounded_and_a_flood_of_addresses_is_still_limited() {
-        let quota = Quota { limit: 2, window: Duration::from_secs(60) };
-        let (mut windows, now) = (Windows::default(), Instant::now());
-        let address = |number: usize| Identifier::Ip(IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).expect("small"))));
-        for number in 0..CAPACITY {
-            assert!(windows.take(address(number), now, quota).allowed);
-        }
-        let allowed = (CAPACITY..CAPACITY + 10).filter(|&number| windows.take(address(number), now, quota).allowed).count();
-        assert_eq!((allowed, windows.by_identifier.len()), (2, CAPACITY));
-        windows.take(address(0), now + quota.window, quota);
-        assert_eq!(windows.by_identifier.len(), 1);
+        check::<FixedWindow>();
+        check::<SlidingWindow>();
+        check::<TokenBucket>();
     }
 }

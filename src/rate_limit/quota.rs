@@ -2,25 +2,60 @@
 
 use std::time::Duration;
 
-use crate::config;
+use crate::config::RateLimitAlgorithm;
 
-/// How many requests are allowed in a window.
+/// Length of a window, by the specification.
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
+
+/// How much is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Requests allowed in a window.
+    /// Allowed at once: in a window, or by a full bucket. At least 1.
     pub limit: u64,
+    /// What a token bucket regains in a window. At least 1.
+    pub per_window: u64,
     /// Length of a window.
     pub window: Duration,
 }
 
 impl Quota {
-    /// Length of a window, by the specification.
-    const WINDOW: Duration = Duration::from_secs(60);
-
-    /// The quota of the settings: requests a minute, and head-room above them.
+    /// So many requests a minute and head-room above them, as `algorithm` understands it: windows allow both together, a bucket
+    /// is as large as the head-room, and holds one request at least.
     #[must_use]
-    pub fn of(settings: &config::RateLimit) -> Self {
-        Self { limit: u64::from(settings.requests_per_minute) + u64::from(settings.burst_size), window: Self::WINDOW }
+    pub fn new(algorithm: RateLimitAlgorithm, requests_per_minute: u32, burst_size: u32) -> Self {
+        let (rate, burst) = (u64::from(requests_per_minute), u64::from(burst_size));
+        let limit = match algorithm {
+            RateLimitAlgorithm::FixedWindow | RateLimitAlgorithm::SlidingWindow => rate + burst,
+            RateLimitAlgorithm::TokenBucket => burst.max(1),
+        };
+        Self { limit, per_window: rate, window: WINDOW }
+    }
+
+    /// So many attempts a minute, all of which may come at once.
+    #[must_use]
+    pub fn of_attempts(per_minute: u32) -> Self {
+        Self { limit: u64::from(per_minute), per_window: u64::from(per_minute), window: WINDOW }
+    }
+
+    /// Time in which a limit that is used up is whole again.
+    #[must_use]
+    pub fn period(&self, algorithm: RateLimitAlgorithm) -> Duration {
+        match algorithm {
+            RateLimitAlgorithm::FixedWindow | RateLimitAlgorithm::SlidingWindow => self.window,
+            RateLimitAlgorithm::TokenBucket => Duration::from_micros(self.limit.saturating_mul(self.interval_micros())),
+        }
+    }
+
+    /// Length of a window, in microseconds.
+    #[must_use]
+    pub fn window_micros(&self) -> u64 {
+        u64::try_from(self.window.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Time in which a bucket regains a token, in microseconds, rounded up: the rate is never above the limit.
+    #[must_use]
+    pub fn interval_micros(&self) -> u64 {
+        self.window_micros().div_ceil(self.per_window)
     }
 }
 
@@ -29,18 +64,12 @@ impl Quota {
 pub struct Decision {
     /// Whether the request may pass.
     pub allowed: bool,
-    /// Requests allowed in the window.
+    /// Allowed at once.
     pub limit: u64,
-    /// Requests left in the window.
+    /// What is left of it.
     pub remaining: u64,
-    /// Time until the window ends.
+    /// Time until the limit is whole again if nothing more is asked for.
     pub reset_after: Duration,
-}
-
-impl Decision {
-    /// The decision on the request that made the window's count `count`.
-    #[must_use]
-    pub fn of(quota: Quota, count: u64, reset_after: Duration) -> Self {
-        Self { allowed: count <= quota.limit, limit: quota.limit, remaining: quota.limit.saturating_sub(count), reset_after }
-    }
+    /// Time until such a request may pass; zero if this one may.
+    pub retry_after: Duration,
 }

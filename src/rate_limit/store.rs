@@ -2,12 +2,23 @@
 
 use async_trait::async_trait;
 
-use super::{Decision, Identifier, Quota};
+use super::{Identifier, Quota, Taken};
 use crate::domain::StoreUnavailable;
+
+/// A limit that a request meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The policy's name, as clients see it.
+    pub policy: &'static str,
+    /// Who is counted.
+    pub identifier: Identifier,
+    /// How much is allowed.
+    pub quota: Quota,
+}
 
 /// Counts requests by identifier, atomically.
 #[async_trait]
 pub trait RateLimitStore: Send + Sync + 'static {
-    /// Counts one request and decides on it.
-    async fn take(&self, identifier: Identifier, quota: Quota) -> Result<Decision, StoreUnavailable>;
+    /// Takes `cost` from all `limits`, of which there is one at least; if one of them refuses, from none of the others.
+    async fn take(&self, limits: &[Limit], cost: u64) -> Result<Taken, StoreUnavailable>;
 }

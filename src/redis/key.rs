@@ -37,16 +37,41 @@ impl Key {
         Self("session_pruning".to_owned())
     }
 
-    /// `ratelimit:user:{user}`: a user's requests in the current window.
+    /// `ratelimit:user:{user}`: a user's requests.
     #[must_use]
     pub fn rate_limit_user(user: UserId) -> Self {
         Self(format!("ratelimit:user:{user}"))
     }
 
-    /// `ratelimit:ip:{address}`: an address's requests in the current window.
+    /// `ratelimit:tenant:{tenant}`: requests of a tenant's users.
+    #[must_use]
+    pub fn rate_limit_tenant(tenant: TenantId) -> Self {
+        Self(format!("ratelimit:tenant:{tenant}"))
+    }
+
+    /// `ratelimit:ip:{address}`: an address's requests.
     #[must_use]
     pub fn rate_limit_ip(address: IpAddr) -> Self {
         Self(format!("ratelimit:ip:{address}"))
+    }
+
+    /// `ratelimit:login_ip:{address}`: an address's attempts to log in.
+    #[must_use]
+    pub fn rate_limit_login_ip(address: IpAddr) -> Self {
+        Self(format!("ratelimit:login_ip:{address}"))
+    }
+
+    /// `ratelimit:login:{digest}`: attempts to log in to the account of this digest.
+    #[must_use]
+    pub fn rate_limit_login(account: [u8; 16]) -> Self {
+        Self(format!("ratelimit:login:{}", hex::encode(account)))
+    }
+
+    /// The same with a suffix: another kind of value under another key.
+    #[must_use]
+    pub(super) fn with_suffix(mut self, suffix: &'static str) -> Self {
+        self.0.push_str(suffix);
+        self
     }
 }
 

@@ -8,6 +8,7 @@ mod link;
 mod native;
 mod operations;
 mod pool;
+mod rate_limit;
 mod script;
 mod session_indexes;
 mod upstash;
@@ -21,7 +22,8 @@ use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
 
 pub use self::key::Key;
-pub use self::operations::{Count, SessionEntry};
+pub use self::operations::SessionEntry;
+pub use self::rate_limit::{Limited, RateLimitScript};
 
 use self::link::Link;
 use self::pool::Pool;

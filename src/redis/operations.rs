@@ -4,21 +4,12 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, Value};
 
-use super::script::{FIXED_WINDOW, SESSION_CREATE};
+use super::script::SESSION_CREATE;
 use super::{Key, Redis};
 use crate::domain::{SessionId, StoreUnavailable, TenantId, UserId};
 
 /// Calls that open a session at most: each after the first means that another session of the same user began in between.
 const CREATE_ATTEMPTS: usize = 10;
-
-/// A counter's state after a request was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
-    /// Requests in the window, the counted one included.
-    pub requests: u64,
-    /// Time until the window ends.
-    pub reset_after: Duration,
-}
 
 /// A session as Redis keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,17 +112,6 @@ impl Redis {
         let gone: Vec<SessionId> = ids.into_iter().filter(|id| living.iter().all(|entry| entry.id != *id)).collect();
         self.end_sessions(tenant, user, &gone).await?;
         Ok(living)
-    }
-
-    /// Counts a request in the window of `key`, which lasts `window` from its first request.
-    ///
-    /// # Errors
-    /// [`StoreUnavailable`]; the request may or may not have been counted.
-    pub async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable> {
-        let mut call = FIXED_WINDOW.key(key);
-        call.arg(millis(window));
-        let (requests, left): (u64, u64) = self.run(async |link| call.invoke_async(link).await).await?;
-        Ok(Count { requests, reset_after: Duration::from_millis(left) })
     }
 }
 

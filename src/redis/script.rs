@@ -15,8 +15,14 @@ use crate::config::{self, Endpoint, ScriptDialect};
 /// Opens a session.
 pub(super) static SESSION_CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/session_create_v1.lua")));
 
-/// Counts a request.
-pub(super) static FIXED_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fixed_window_v1.lua")));
+/// Counts requests in windows that begin with the first of them.
+pub(super) static FIXED_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fixed_window_v2.lua")));
+
+/// Counts requests in windows that slide.
+pub(super) static SLIDING_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/sliding_window_v1.lua")));
+
+/// Takes tokens from buckets.
+pub(super) static TOKEN_BUCKET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/token_bucket_v1.lua")));
 
 /// The line that lets Upstash lock the declared keys instead of the whole database.
 const KEY_LOCKING: &str = "#!lua flags=allow-key-locking\n";
@@ -65,13 +71,6 @@ impl Script {
     /// Begins a call.
     pub(super) const fn prepare_invoke(&self) -> Invocation<'_> {
         Invocation { script: self, keys: Vec::new(), args: Vec::new() }
-    }
-
-    /// Begins a call with its first key.
-    pub(super) fn key(&self, key: impl ToRedisArgs) -> Invocation<'_> {
-        let mut invocation = self.prepare_invoke();
-        invocation.key(key);
-        invocation
     }
 
     const fn text(&self, dialect: Dialect) -> &Text {

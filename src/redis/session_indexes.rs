@@ -69,7 +69,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`StoreUnavailable`]; it may or may not have it.
-    pub async fn replace_session(&self, id: SessionId, record: &[u8]) -> Result<(), StoreUnavailable> {
+    pub async fn replace_session(&self, id: SessionId, record: &str) -> Result<(), StoreUnavailable> {
         let mut set = redis::cmd("SET");
         set.arg(Key::session(id)).arg(record).arg("XX").arg("KEEPTTL");
         self.run(async |link| set.query_async(link).await).await

@@ -217,7 +217,7 @@ impl Sessions {
 
     /// Seals a living session's record by the current key, if another sealed it: one more call to the store, once a session and
     /// rotation. That it fails costs nothing: the next use tries again.
-    async fn reseal(&self, owner: Owner, session: SessionId, record: &[u8]) {
+    async fn reseal(&self, owner: Owner, session: SessionId, record: &str) {
         let Ok(Some(resealed)) = Record::reseal(&self.keys, owner, session, record) else { return };
         if let Err(error) = self.store.replace(session, resealed).await {
             tracing::debug!(%error, "a session's record is still sealed by an old key");

@@ -5,13 +5,17 @@
 
 mod agents;
 mod auth;
+mod command_budget;
 mod command_line;
 mod embedded_defaults;
 mod isolation;
 mod keys;
+mod login_limits;
 mod module_directions;
 mod problems;
 mod rate_limit;
+mod rate_limit_scripts;
+mod rate_limit_stores;
 mod redis_faults;
 mod rest;
 mod row_level_security;
@@ -19,5 +23,6 @@ mod secrets;
 mod session_store;
 mod sessions;
 mod support;
+mod tenant_limits;
 mod tls;
 mod upstash_look_alike;

@@ -25,7 +25,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("http", &["agent", "config", "domain", "lifecycle", "postgres", "rate_limit", "redis", "session"]),
     ("agent", &["config", "domain", "postgres"]),
     ("session", &["config", "domain", "redis"]),
-    ("rate_limit", &["config", "domain", "redis"]),
+    ("rate_limit", &["config", "domain", "postgres", "redis"]),
     ("redis", &["config", "domain"]),
     ("postgres", &["data_dir", "domain"]),
     ("config", &["domain"]),

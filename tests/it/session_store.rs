@@ -50,7 +50,7 @@ fn session(owner: Owner, age: i64) -> NewSession {
     let now = Utc::now();
     let ends_at = now + TimeDelta::hours(12) + TimeDelta::seconds(age);
     // Sealed records are arbitrary bytes.
-    NewSession { owner, id: SessionId::random(), record: vec![0, 255, 13, 10], idle: LIFE, now, ends_at }
+    NewSession { owner, id: SessionId::random(), record: "sealed".to_owned(), idle: LIFE, now, ends_at }
 }
 
 async fn open<S: SessionStore>(store: &S, new: &NewSession) -> Vec<SessionId> {
@@ -94,12 +94,12 @@ async fn owners_are_kept_apart<S: SessionStore>(store: &S) {
 
 async fn a_record_is_replaced_only_where_there_is_one<S: SessionStore>(store: &S) {
     let new = session(owner(), 0);
-    store.replace(new.id, b"made up".to_vec()).await.expect("asked");
+    store.replace(new.id, "made up".to_owned()).await.expect("asked");
     assert_eq!(store.touch(new.id, LIFE).await.expect("asked"), None);
     open(store, &new).await;
-    store.replace(new.id, b"resealed".to_vec()).await.expect("replaced");
+    store.replace(new.id, "resealed".to_owned()).await.expect("replaced");
     let listed = store.list(new.owner).await.expect("listed");
-    assert_eq!(listed[0].record, b"resealed");
+    assert_eq!(listed[0].record, "resealed");
     assert!(listed[0].idle_left > LIFE / 2, "its life stays as it is: {:?}", listed[0].idle_left);
 }
 

@@ -19,7 +19,7 @@ use crate::config::{Config, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
-use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore};
+use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore, TenantLimitsCache};
 use crate::redis::Redis;
 use crate::session::{MemorySessionStore, RedisSessionStore, SessionStore, Sessions};
 use crate::telemetry;
@@ -58,10 +58,12 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
 fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App, Failure> {
     let keys = identity::key_ring(&settings.session, &settings.server.data_dir)?;
     let redis = settings.redis.enabled().then(|| Redis::new(&settings.redis)).transpose()?;
+    let algorithm = settings.rate_limit.algorithm;
     let rate_limits: Arc<dyn RateLimitStore> = match &redis {
-        Some(redis) => Arc::new(RedisRateLimitStore::new(redis.clone())),
-        None => Arc::new(MemoryRateLimitStore::default()),
+        Some(redis) => Arc::new(RedisRateLimitStore::new(redis.clone(), algorithm)),
+        None => Arc::new(MemoryRateLimitStore::new(algorithm)),
     };
+    let tenant_limits = TenantLimitsCache::new(Arc::new(opened.database.clone()), lifecycle.tasks().clone());
     let sessions: Arc<dyn SessionStore> = match &redis {
         Some(redis) if settings.session.storage != Some(SessionStorage::Memory) => {
             Arc::new(RedisSessionStore::new(redis.clone()))
@@ -87,7 +89,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
         database: opened.database.clone(),
         redis,
         sessions: Sessions::new(sessions, keys, &settings.session),
-        limiter: RateLimiter::new(rate_limits, &settings.rate_limit),
+        limiter: RateLimiter::new(rate_limits, tenant_limits, &settings.rate_limit),
         agents,
         lifecycle: lifecycle.clone(),
         metrics: telemetry::metrics()?,

@@ -43,6 +43,7 @@ impl ServerBuilder {
             .env("AGENTAPI_ADMIN_PASSWORD", PASSWORD)
             .env("AGENT_ALLOW_CUSTOM_COMMANDS", "true")
             .env("RATE_LIMIT_REQUESTS_PER_MINUTE", "100000")
+            .env("RATE_LIMIT_LOGIN_ATTEMPTS_PER_MINUTE", "100000")
             .env("DATABASE_MAX_CONNECTIONS", "4")
     }
 

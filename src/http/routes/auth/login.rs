@@ -1,8 +1,9 @@
 //! `POST /v1/auth/login`
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,10 @@ use utoipa::ToSchema;
 
 use super::{SessionBody, TenantBody, UserBody};
 use crate::domain::{Email, PasswordHash, Slug, Tenant, TenantId, TenantScope, User};
-use crate::http::App;
+use crate::http::client_ip::ClientIp;
 use crate::http::extract::Json;
 use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::{App, limit};
 
 /// Who wants to sign in.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -42,9 +44,22 @@ pub(super) struct LoginResponse {
 #[utoipa::path(post, path = "/v1/auth/login", tag = "auth", request_body = LoginRequest, responses(
     (status = 200, description = "Signed in", body = LoginResponse),
     (status = 401, description = "Tenant, e-mail address or password is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 429, description = "Too many attempts from this address or to log in to this account", body = ProblemBody, content_type = "application/problem+json"),
     (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn login(State(app): State<App>, Json(request): Json<LoginRequest>) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn login(
+    State(app): State<App>,
+    Extension(ClientIp(address)): Extension<ClientIp>,
+    Json(request): Json<LoginRequest>,
+) -> Result<Response, Problem> {
+    // Before any password is hashed; and refused while nobody can tell how many were tried.
+    if let Some(limiter) = &app.limiter {
+        let limits = limiter.login_limits(address, &request.tenant, &request.email);
+        let verdict = limit::counted(limiter.take_or_fail(limits, 1).await?);
+        if !verdict.decision.allowed {
+            return Ok(limit::refused(&app, &verdict));
+        }
+    }
     let (tenant, user) = authenticate(&app, request).await?.ok_or(Problem::new(Code::InvalidCredentials))?;
     let (token, session) = app.sessions.open(&user, Utc::now()).await?;
     let recorded = app.database.users(scope(tenant.id)).record_login(&user, session.id).await;
@@ -59,7 +74,7 @@ pub(super) async fn login(State(app): State<App>, Json(request): Json<LoginReque
         user: user.into(),
         tenant: tenant.into(),
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(body)))
+    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response())
 }
 
 /// The user with these credentials. Does the same work, a password's hash above all, for a tenant or user that there is not.

@@ -1,0 +1,70 @@
+//! Rate limits as clients see them: 429, and the headers that say what is left.
+
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::problem::{Code, Problem, whole_seconds};
+use crate::rate_limit::{Limit, RateLimiter, Verdict};
+
+/// The verdict on a request that meets `limits`, if any limits are on.
+pub(super) async fn take(app: &App, limits: Option<Vec<Limit>>, cost: u64) -> Option<Verdict> {
+    Some(counted(app.limiter.as_ref()?.take(limits?, cost).await))
+}
+
+/// The refusal of a request that is known without asking Redis, if there is one.
+pub(super) fn known_refusal(app: &App, limits: Option<&[Limit]>, cost: u64) -> Option<Verdict> {
+    app.limiter.as_ref()?.known_refusal(limits?, cost).map(counted)
+}
+
+/// Counts a verdict in the metrics.
+pub(super) fn counted(verdict: Verdict) -> Verdict {
+    let outcome = if verdict.decision.allowed { "allowed" } else { "denied" };
+    let labels = [("outcome", outcome), ("source", verdict.source.as_str()), ("policy", verdict.policy())];
+    metrics::counter!("agentapi_rate_limit_decisions_total", &labels).increment(1);
+    verdict
+}
+
+/// The answer to a request that is refused by `verdict`.
+pub(super) fn refused(app: &App, verdict: &Verdict) -> Response {
+    let refused = Problem::new(Code::RateLimited)
+        .with_violated_policy(verdict.policy())
+        .with_retry_after(verdict.decision.retry_after)
+        .into_response();
+    with_headers(refused, app, Some(verdict))
+}
+
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers), and the older `X-RateLimit-*`, whose reset is in
+/// seconds from now: all policies, and the tightest limit. An answer that has them already keeps its own.
+pub(super) fn with_headers(mut response: Response, app: &App, verdict: Option<&Verdict>) -> Response {
+    let (Some(verdict), Some(limiter)) = (verdict, &app.limiter) else { return response };
+    let headers = response.headers_mut();
+    if headers.contains_key("ratelimit") {
+        return response;
+    }
+    let (decision, policy) = (verdict.decision, verdict.policy());
+    // Who is refused is told when to come back.
+    let reset = whole_seconds(if decision.allowed { decision.reset_after } else { decision.retry_after });
+    insert(headers, "ratelimit-policy", &policies(verdict, limiter));
+    insert(headers, "ratelimit", &format!("\"{policy}\";r={};t={reset}", decision.remaining));
+    for (name, value) in
+        [("x-ratelimit-limit", decision.limit), ("x-ratelimit-remaining", decision.remaining), ("x-ratelimit-reset", reset)]
+    {
+        headers.insert(name, HeaderValue::from(value));
+    }
+    response
+}
+
+fn policies(verdict: &Verdict, limiter: &RateLimiter) -> String {
+    let policy = |limit: &Limit| {
+        let period = whole_seconds(limit.quota.period(limiter.algorithm()));
+        format!("\"{}\";q={};w={period}", limit.policy, limit.quota.limit)
+    };
+    verdict.limits.iter().map(policy).collect::<Vec<_>>().join(", ")
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,58 @@
+-- Counts a request in one or several sliding windows. A window begins with its first request; of the one before it, as much
+-- counts as still lies within the last window's length. If one of them refuses, none is charged.
+-- Commands: 1 (MGET), 1 for the time unless it is told, 1 a key if allowed.
+-- KEYS[i] ratelimit:{identifier}:sliding_window, "start of the window in ms:requests in it:requests in the one before"
+-- ARGV[1] cost   ARGV[2i] limit of KEYS[i]   ARGV[2i+1] length of its window in ms
+-- ARGV[2n+2] now, in µs since 1970, where the caller is to tell the time; else the server does
+-- RETURNS {1 if allowed, else 0; place, from 1, of the limit that refused, or else has least left; what is left of it;
+--          ms until it is whole again; ms until such a request may pass, 0 if this one may}
+local cost, now = tonumber(ARGV[1]), tonumber(ARGV[2 * #KEYS + 2])
+if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000000 + time[2]
+end
+
+-- Division that is exact on whole numbers below 2^53: a rounded quotient might be the next whole number.
+local function floor_div(a, b)
+    return (a - math.fmod(a, b)) / b
+end
+
+now = floor_div(now, 1000)
+local values = redis.call('MGET', unpack(KEYS))
+local states, lives, tightest, least, reset = {}, {}, 0, math.huge, 0
+
+for i = 1, #KEYS do
+    local limit, window = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+    local charge = math.min(cost, limit)
+    local start, current, previous = string.match(values[i] or '', '^(%d+):(%d+):(%d+)$')
+    start, current, previous = tonumber(start), tonumber(current), tonumber(previous)
+    if not start or now >= start + 2 * window then
+        start, current, previous = now, 0, 0
+    elseif now >= start + window then
+        start, current, previous = start + window, 0, current
+    end
+    local elapsed = math.max(0, now - start)
+    -- In requests times ms, so that nothing is rounded.
+    local free = math.max(0, limit * window - previous * (window - elapsed) - current * window)
+    if free < charge * window then
+        local wait
+        if current + charge <= limit then
+            wait = window - elapsed - floor_div((limit - current - charge) * window, previous)
+        else
+            wait = window - elapsed + math.max(0, window - floor_div((limit - charge) * window, current))
+        end
+        local forgotten = current > 0 and 2 * window - elapsed or window - elapsed
+        return { 0, i, floor_div(free, window), forgotten, wait }
+    end
+    states[i] = string.format('%.0f:%.0f:%.0f', start, current + charge, previous)
+    lives[i] = 2 * window - elapsed
+    local remaining = floor_div(free, window) - charge
+    if remaining < least then
+        tightest, least, reset = i, remaining, lives[i]
+    end
+end
+
+for i = 1, #KEYS do
+    redis.call('SET', KEYS[i], states[i], 'PX', lives[i])
+end
+return { 1, tightest, least, reset, 0 }

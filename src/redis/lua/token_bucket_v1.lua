@@ -1,0 +1,46 @@
+-- Takes tokens from one or several buckets that fill up steadily (GCRA: all that is kept is when a bucket is full again). If one
+-- of them refuses, nothing is taken from any.
+-- Commands: 1 (MGET), 1 for the time unless it is told, 1 a key if allowed.
+-- KEYS[i] ratelimit:{identifier}:token_bucket, when it is full, in µs since 1970
+-- ARGV[1] tokens to take   ARGV[2i] size of KEYS[i]   ARGV[2i+1] µs in which it regains a token
+-- ARGV[2n+2] now, in µs since 1970, where the caller is to tell the time; else the server does
+-- RETURNS {1 if allowed, else 0; place, from 1, of the bucket that refused, or else has least left; tokens left in it;
+--          ms until it is full; ms until such a request may pass, 0 if this one may}
+local cost, now = tonumber(ARGV[1]), tonumber(ARGV[2 * #KEYS + 2])
+if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000000 + time[2]
+end
+
+-- Division that is exact on whole numbers below 2^53: a rounded quotient might be the next whole number.
+local function floor_div(a, b)
+    return (a - math.fmod(a, b)) / b
+end
+
+local function millis(micros)
+    return floor_div(micros + 999, 1000)
+end
+
+local values = redis.call('MGET', unpack(KEYS))
+local full, tightest, least = {}, 0, math.huge
+
+for i = 1, #KEYS do
+    local limit, interval = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+    local charge = math.min(cost, limit)
+    local empty_at = now + limit * interval
+    -- Never further off than an empty bucket is: a clock that was set back must not make anybody wait longer.
+    local full_at = math.min(math.max(tonumber(values[i] or now) or now, now), empty_at)
+    full[i] = full_at + charge * interval
+    if full[i] > empty_at then
+        return { 0, i, floor_div(empty_at - full_at, interval), millis(full_at - now), millis(full[i] - empty_at) }
+    end
+    local remaining = floor_div(empty_at - full[i], interval)
+    if remaining < least then
+        tightest, least = i, remaining
+    end
+end
+
+for i = 1, #KEYS do
+    redis.call('SET', KEYS[i], string.format('%.0f', full[i]), 'PX', millis(full[i] - now))
+end
+return { 1, tightest, least, millis(full[tightest] - now), 0 }

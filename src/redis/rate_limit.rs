@@ -1,0 +1,81 @@
+//! Rate limits in Redis: one script an algorithm, any number of limits, one round trip.
+
+use std::time::Duration;
+
+use super::script::{FIXED_WINDOW, SLIDING_WINDOW, Script, TOKEN_BUCKET};
+use super::{Key, Redis};
+use crate::config::RateLimitAlgorithm;
+use crate::domain::StoreUnavailable;
+
+/// The script of an algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimitScript(RateLimitAlgorithm);
+
+/// What a script says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// Whether the request may pass.
+    pub allowed: bool,
+    /// Place of the limit that refused, or else of the one that has least left.
+    pub tightest: usize,
+    /// What is left of it.
+    pub remaining: u64,
+    /// Time until it is whole again.
+    pub reset_after: Duration,
+    /// Time until such a request may pass.
+    pub retry_after: Duration,
+}
+
+impl RateLimitScript {
+    /// The script of `algorithm`.
+    #[must_use]
+    pub const fn of(algorithm: RateLimitAlgorithm) -> Self {
+        Self(algorithm)
+    }
+
+    fn script(self) -> &'static Script {
+        match self.0 {
+            RateLimitAlgorithm::FixedWindow => &FIXED_WINDOW,
+            RateLimitAlgorithm::SlidingWindow => &SLIDING_WINDOW,
+            RateLimitAlgorithm::TokenBucket => &TOKEN_BUCKET,
+        }
+    }
+
+    /// The key that the script keeps its kind of value under: after a change of algorithm all begin afresh. The plain key is the
+    /// specification's counter.
+    fn key(self, key: Key) -> Key {
+        match self.0 {
+            RateLimitAlgorithm::FixedWindow => key,
+            RateLimitAlgorithm::SlidingWindow => key.with_suffix(":sliding_window"),
+            RateLimitAlgorithm::TokenBucket => key.with_suffix(":token_bucket"),
+        }
+    }
+}
+
+impl Redis {
+    /// Takes `cost` from the limits under `keys`, all or none. Each limit is two numbers, as the script's header has them.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; the cost may or may not have been taken.
+    pub async fn take(
+        &self,
+        script: RateLimitScript,
+        limits: impl Iterator<Item = (Key, [u64; 2])> + Send,
+        cost: u64,
+    ) -> Result<Limited, StoreUnavailable> {
+        let mut call = script.script().prepare_invoke();
+        call.arg(cost);
+        for (key, numbers) in limits {
+            call.key(script.key(key)).arg(&numbers);
+        }
+        let (allowed, place, remaining, reset, retry): (u64, usize, u64, u64, u64) =
+            self.run(async |link| call.invoke_async(link).await).await?;
+        Ok(Limited {
+            allowed: allowed == 1,
+            tightest: place.saturating_sub(1),
+            remaining,
+            reset_after: Duration::from_millis(reset),
+            retry_after: Duration::from_millis(retry),
+        })
+    }
+}
