@@ -3,6 +3,7 @@
 //! Callers see named operations, whose one round trip and one deadline are this room's promise. Whether a [`link::Link`] is a
 //! native connection or leads to Upstash's REST API is chosen once, by the settings; nothing above this room notices.
 
+mod guard;
 mod key;
 mod link;
 mod native;
@@ -13,6 +14,7 @@ mod script;
 mod session_indexes;
 mod upstash;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::RedisResult;
@@ -25,6 +27,7 @@ pub use self::key::Key;
 pub use self::operations::SessionEntry;
 pub use self::rate_limit::{Limited, RateLimitScript};
 
+use self::guard::Guard;
 use self::link::Link;
 use self::pool::Pool;
 
@@ -32,6 +35,7 @@ use self::pool::Pool;
 #[derive(Debug, Clone)]
 pub struct Redis {
     pool: Pool,
+    guard: Arc<Guard>,
     protocol: Protocol,
     command_timeout: Duration,
 }
@@ -47,7 +51,7 @@ impl Redis {
             let (protocol, host) = (settings.protocol.as_str(), url.host());
             tracing::info!(protocol, host, encrypted = url.is_encrypted(), "Redis is on");
         }
-        Ok(Self { pool, protocol: settings.protocol, command_timeout: settings.command_timeout })
+        Ok(Self { pool, guard: Arc::new(Guard::new()), protocol: settings.protocol, command_timeout: settings.command_timeout })
     }
 
     /// By which protocol it is spoken to.
@@ -66,25 +70,53 @@ impl Redis {
         Ok(start.elapsed())
     }
 
-    /// Runs one operation on a connection, all of it within the command deadline.
+    /// Runs one operation on a connection, all of it within the command deadline; not at all while Redis is known not to answer.
     async fn run<T>(&self, operation: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, StoreUnavailable> {
+        let permit =
+            self.guard.admit(Instant::now()).ok_or_else(|| StoreUnavailable("it did not answer a moment ago".to_owned()))?;
+        let result = self.attempt(operation).await;
+        match &result {
+            Err(Failure::Silence(_)) => permit.unanswered(Instant::now()),
+            Ok(_) | Err(Failure::Reply(_)) => permit.answered(),
+        }
+        result.map_err(|(Failure::Silence(error) | Failure::Reply(error))| error)
+    }
+
+    async fn attempt<T>(&self, operation: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, Failure> {
         let deadline = Instant::now() + self.command_timeout;
-        let late = |_| StoreUnavailable(format!("no answer within {} ms", self.command_timeout.as_millis()));
-        let link = timeout_at(deadline, self.pool.link()).await.map_err(late)?;
-        let mut link = link.map_err(|error| unavailable(&error))?;
+        let late = |_| Failure::Silence(StoreUnavailable(format!("no answer within {} ms", self.command_timeout.as_millis())));
+        let mut link = timeout_at(deadline, self.pool.link()).await.map_err(late)?.map_err(|error| Failure::of(&error))?;
         match timeout_at(deadline, operation(&mut link)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 if error.is_unrecoverable_error() {
                     link.discard();
                 }
-                Err(unavailable(&error))
+                Err(Failure::of(&error))
             }
             // A peer that vanished sends no reset: the connection may be dead though nothing says so.
             Err(elapsed) => {
                 link.discard();
                 Err(late(elapsed))
             }
+        }
+    }
+}
+
+/// Why a call got no answer that it can use.
+enum Failure {
+    /// Redis did not answer.
+    Silence(StoreUnavailable),
+    /// It answered with an error.
+    Reply(StoreUnavailable),
+}
+
+impl Failure {
+    fn of(error: &redis::RedisError) -> Self {
+        if error.is_io_error() || error.is_timeout() {
+            Self::Silence(unavailable(error))
+        } else {
+            Self::Reply(unavailable(error))
         }
     }
 }
