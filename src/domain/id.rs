@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Expected;
+use super::{Expected, random_bytes};
 
 macro_rules! uuid_id {
     ($(#[$doc:meta] $name:ident)*) => {$(
@@ -72,12 +72,9 @@ pub struct SessionId([u8; 16]);
 
 impl SessionId {
     /// A new id from the operating system's generator.
-    ///
-    /// # Panics
-    /// If the operating system has no randomness to give; nothing that needs secrets can go on then.
     #[must_use]
     pub fn random() -> Self {
-        Self(rand::random())
+        Self(random_bytes())
     }
 
     /// Takes an id as it was sealed.

@@ -2,17 +2,23 @@
 
 mod agent;
 mod id;
+mod keyring;
 mod message;
 mod password;
 mod principal;
+mod random;
+mod store;
 mod tenant;
 mod user;
 
 pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
 pub use self::id::{AgentId, SessionId, TenantId, UserId};
+pub use self::keyring::{KeyRing, Opened, Purpose, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};
 pub use self::principal::Principal;
+pub use self::random::random_bytes;
+pub use self::store::StoreUnavailable;
 pub use self::tenant::{Slug, Tenant, TenantScope};
 pub use self::user::{Email, User, UserRole};
 

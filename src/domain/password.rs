@@ -4,6 +4,8 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Argon2, PasswordHash as Phc};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::random_bytes;
+
 /// A password's argon2id hash in PHC string format.
 #[derive(Clone)]
 pub struct PasswordHash(String);
@@ -28,7 +30,7 @@ impl PasswordHash {
         if !(Self::MIN_BYTES..=Self::MAX_BYTES).contains(&bytes.len()) {
             return Err(PasswordRejected);
         }
-        let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(|_| PasswordRejected)?;
+        let salt = SaltString::encode_b64(&random_bytes::<16>()).map_err(|_| PasswordRejected)?;
         let hash = Argon2::default().hash_password(bytes, &salt).map_err(|_| PasswordRejected)?;
         Ok(Self(hash.to_string()))
     }

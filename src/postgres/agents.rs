@@ -1,0 +1,224 @@
+//! The table `agents`.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Action, AuditEntry, Database, DatabaseError, audit};
+use crate::domain::{Agent, AgentId, AgentState, AgentType, TenantId, TenantScope, TerminalSize, Transport, UserId};
+
+/// The agents of a tenant.
+#[derive(Debug)]
+pub struct Agents<'a> {
+    database: &'a Database,
+    scope: TenantScope,
+}
+
+/// An agent to be added; it is running.
+#[derive(Debug)]
+pub struct NewAgentRow<'a> {
+    /// Its id.
+    pub id: AgentId,
+    /// A name for people.
+    pub name: Option<&'a str>,
+    /// Which coding agent.
+    pub agent_type: AgentType,
+    /// How it is spoken to.
+    pub transport: Transport,
+    /// Program and arguments.
+    pub command: &'a [String],
+    /// Its sealed environment.
+    pub sealed_env: &'a [u8],
+    /// Size of its terminal.
+    pub terminal: TerminalSize,
+    /// The server that runs it.
+    pub replica: Uuid,
+    /// Who started it.
+    pub created_by: UserId,
+}
+
+/// An agent with what is needed to start it.
+#[derive(Debug)]
+pub struct RunningAgent {
+    /// The agent.
+    pub agent: Agent,
+    /// Its sealed environment.
+    pub sealed_env: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct AgentRow {
+    tenant_id: Uuid,
+    id: Uuid,
+    name: Option<String>,
+    agent_type: String,
+    transport: String,
+    command: Vec<String>,
+    sealed_env: Vec<u8>,
+    terminal_width: i32,
+    terminal_height: i32,
+    state: String,
+    exit_code: Option<i32>,
+    created_by: Uuid,
+    created_at: DateTime<Utc>,
+    started_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<AgentRow> for RunningAgent {
+    type Error = DatabaseError;
+
+    fn try_from(row: AgentRow) -> Result<Self, DatabaseError> {
+        let side = |length: i32| u16::try_from(length).map_err(|_| DatabaseError::Corrupt("agents.terminal_width"));
+        let terminal = TerminalSize::new(side(row.terminal_width)?, side(row.terminal_height)?)
+            .map_err(|_| DatabaseError::Corrupt("agents.terminal_width"))?;
+        let agent = Agent {
+            tenant_id: TenantId::from_uuid(row.tenant_id),
+            id: AgentId::from_uuid(row.id),
+            name: row.name,
+            agent_type: row.agent_type.parse().map_err(|_| DatabaseError::Corrupt("agents.agent_type"))?,
+            transport: row.transport.parse().map_err(|_| DatabaseError::Corrupt("agents.transport"))?,
+            command: row.command,
+            terminal,
+            state: row.state.parse().map_err(|_| DatabaseError::Corrupt("agents.state"))?,
+            exit_code: row.exit_code,
+            created_by: UserId::from_uuid(row.created_by),
+            created_at: row.created_at,
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+        };
+        Ok(Self { agent, sealed_env: row.sealed_env })
+    }
+}
+
+impl<'a> Agents<'a> {
+    pub(super) const fn new(database: &'a Database, scope: TenantScope) -> Self {
+        Self { database, scope }
+    }
+
+    /// Adds a running agent.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn insert(&self, new: &NewAgentRow<'_>) -> Result<Agent, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let row: AgentRow = sqlx::query_as(
+            "INSERT INTO agents (tenant_id, id, name, agent_type, transport, command, sealed_env, terminal_width,
+                                 terminal_height, state, replica_id, created_by)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', $10, $11)
+             RETURNING *",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(new.id.as_uuid())
+        .bind(new.name)
+        .bind(new.agent_type.as_str())
+        .bind(new.transport.as_str())
+        .bind(new.command)
+        .bind(new.sealed_env)
+        .bind(i32::from(new.terminal.width()))
+        .bind(i32::from(new.terminal.height()))
+        .bind(new.replica)
+        .bind(new.created_by.as_uuid())
+        .fetch_one(&mut *transaction)
+        .await?;
+        let entry = AuditEntry::by(new.created_by, Action::AgentCreate, new.id.to_string());
+        audit::insert(&mut transaction, self.scope, &entry).await?;
+        transaction.commit().await?;
+        Ok(RunningAgent::try_from(row)?.agent)
+    }
+
+    /// The agent with this id.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn get(&self, id: AgentId) -> Result<Option<RunningAgent>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let row: Option<AgentRow> = sqlx::query_as("SELECT * FROM agents WHERE tenant_id = $1 AND id = $2")
+            .bind(self.scope.tenant().as_uuid())
+            .bind(id.as_uuid())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// At most `limit` agents, newest first, that are older than `after`.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn list(&self, after: Option<AgentId>, limit: u16) -> Result<Vec<Agent>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let rows: Vec<AgentRow> = sqlx::query_as(
+            "SELECT * FROM agents WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(after.map(|id| id.as_uuid()))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        rows.into_iter().map(|row| RunningAgent::try_from(row).map(|running| running.agent)).collect()
+    }
+
+    /// Notes that an agent ended, with what is to be told of it. Returns the agent, or nothing if it was not running.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn end(&self, id: AgentId, state: AgentState, exit_code: Option<i32>) -> Result<Option<Agent>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let row: Option<AgentRow> = sqlx::query_as(
+            "UPDATE agents SET state = $3, exit_code = $4, ended_at = now()
+             WHERE tenant_id = $1 AND id = $2 AND state = 'running'
+             RETURNING *",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(id.as_uuid())
+        .bind(state.as_str())
+        .bind(exit_code)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(row.map(RunningAgent::try_from).transpose()?.map(|running| running.agent))
+    }
+
+    /// Notes that an ended agent runs again, on `replica`. Returns the agent, or nothing if it was running.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn start(&self, id: AgentId, replica: Uuid, user: UserId) -> Result<Option<Agent>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let row: Option<AgentRow> = sqlx::query_as(
+            "UPDATE agents SET state = 'running', exit_code = NULL, ended_at = NULL, started_at = now(), replica_id = $3
+             WHERE tenant_id = $1 AND id = $2 AND state <> 'running'
+             RETURNING *",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(id.as_uuid())
+        .bind(replica)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if row.is_some() {
+            let entry = AuditEntry::by(user, Action::AgentRestart, id.to_string());
+            audit::insert(&mut transaction, self.scope, &entry).await?;
+        }
+        transaction.commit().await?;
+        Ok(row.map(RunningAgent::try_from).transpose()?.map(|running| running.agent))
+    }
+
+    /// Marks what `replica` ran, and can run no more since it has just started, as lost. Returns how many.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn lose(&self, replica: Uuid) -> Result<u64, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let lost = sqlx::query(
+            "UPDATE agents SET state = 'lost', ended_at = now() WHERE tenant_id = $1 AND replica_id = $2 AND state = 'running'",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(replica)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        transaction.commit().await?;
+        Ok(lost)
+    }
+}

@@ -1,0 +1,131 @@
+//! The only room that speaks SQL: the pool, the migrations, one file a table.
+//!
+//! The server works as the role `agentapi_app`, which owns nothing and cannot bypass row-level security, whatever role
+//! `DATABASE_URL` names. Queries on tenants' tables run in transactions that are bound to one tenant by a [`TenantScope`].
+
+mod agents;
+mod audit;
+mod error;
+mod messages;
+mod tenants;
+mod users;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+
+use crate::domain::TenantScope;
+
+pub use self::agents::{Agents, NewAgentRow, RunningAgent};
+pub use self::audit::{Action, AuditEntry};
+pub use self::error::DatabaseError;
+pub use self::messages::Messages;
+pub use self::tenants::Tenants;
+pub use self::users::{Credentials, NewUser, Users};
+
+/// Longest that a statement may take before Postgres cuts it off.
+const STATEMENT_TIMEOUT: &str = "10s";
+
+/// The migrations, embedded in the program.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+}
+
+impl Database {
+    /// Runs the migrations that have not run yet, under an advisory lock, as the role that `options` name.
+    ///
+    /// # Errors
+    /// If Postgres cannot be reached or a migration fails.
+    pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+        let mut connection = PgConnection::connect_with(options).await?;
+        MIGRATIONS.run(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// A pool of at most `max_connections`; a request waits `acquire_timeout` for one. Makes no connection yet.
+    #[must_use]
+    pub fn new(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(acquire_timeout)
+            // A connection is checked when it is taken only if it has lain idle: no extra round trip under load.
+            .test_before_acquire(true)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute("SET ROLE agentapi_app").await?;
+                    sqlx::query("SELECT set_config('statement_timeout', $1, FALSE)")
+                        .bind(STATEMENT_TIMEOUT)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Self { pool }
+    }
+
+    /// Whether Postgres answers.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`] if it does not.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Ends every connection, after those in use are given back.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// The table of tenants, which belongs to no tenant.
+    #[must_use]
+    pub fn tenants(&self) -> Tenants<'_> {
+        Tenants::new(self)
+    }
+
+    /// A tenant's users.
+    #[must_use]
+    pub fn users(&self, scope: TenantScope) -> Users<'_> {
+        Users::new(self, scope)
+    }
+
+    /// A tenant's agents.
+    #[must_use]
+    pub fn agents(&self, scope: TenantScope) -> Agents<'_> {
+        Agents::new(self, scope)
+    }
+
+    /// A tenant's messages.
+    #[must_use]
+    pub fn messages(&self, scope: TenantScope) -> Messages<'_> {
+        Messages::new(self, scope)
+    }
+
+    /// Writes an audit entry that belongs to no other change.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn record(&self, scope: TenantScope, entry: &AuditEntry) -> Result<(), DatabaseError> {
+        let mut transaction = self.begin(scope).await?;
+        audit::insert(&mut transaction, scope, entry).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// A transaction that sees the rows of one tenant.
+    async fn begin(&self, scope: TenantScope) -> Result<Transaction<'static, Postgres>, DatabaseError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("SELECT set_config('app.tenant_id', $1, TRUE)")
+            .bind(scope.tenant().to_string())
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction)
+    }
+}

@@ -1,0 +1,124 @@
+//! What the other rooms ask of Redis, in their words: each one round trip, unless it says otherwise.
+
+use std::time::Duration;
+
+use redis::{FromRedisValue, Value};
+
+use super::script::{FIXED_WINDOW, SESSION_CREATE};
+use super::{Key, Redis};
+use crate::domain::{SessionId, StoreUnavailable, TenantId, UserId};
+
+/// A counter's state after a request was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Requests in the window, the counted one included.
+    pub requests: u64,
+    /// Time until the window ends.
+    pub reset_after: Duration,
+}
+
+/// A session as Redis keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionEntry {
+    /// The session.
+    pub id: SessionId,
+    /// Its sealed record.
+    pub record: Vec<u8>,
+    /// How long it lives unless it is used.
+    pub idle_left: Duration,
+}
+
+impl Redis {
+    /// Writes a session with its idle life, and puts it into its user's index until `ends_at_ms` (since 1970).
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; the session may or may not have been written.
+    pub async fn create_session(
+        &self,
+        (tenant, user, id): (TenantId, UserId, SessionId),
+        record: &[u8],
+        idle: Duration,
+        now_ms: i64,
+        ends_at_ms: i64,
+    ) -> Result<(), StoreUnavailable> {
+        let mut call = SESSION_CREATE.prepare_invoke();
+        call.key(Key::session(id)).key(Key::user_sessions(tenant, user));
+        call.arg(record).arg(millis(idle)).arg(id.to_string()).arg(ends_at_ms).arg(now_ms);
+        self.run(async |link| call.invoke_async::<()>(link).await).await
+    }
+
+    /// Reads a session's record and lets it live for `idle` from now. Nothing if there is no such session.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`].
+    pub async fn touch_session(&self, id: SessionId, idle: Duration) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+        let mut command = redis::cmd("GETEX");
+        command.arg(Key::session(id)).arg("PX").arg(millis(idle));
+        self.run(async |link| command.query_async(link).await).await
+    }
+
+    /// Ends sessions of a user. Returns how many of them were there.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; any of them may or may not have ended.
+    pub async fn end_sessions(&self, tenant: TenantId, user: UserId, ids: &[SessionId]) -> Result<u64, StoreUnavailable> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut calls = redis::pipe();
+        calls.atomic();
+        calls.cmd("DEL").arg(ids.iter().map(|&id| Key::session(id)).collect::<Vec<_>>());
+        calls
+            .cmd("ZREM")
+            .arg(Key::user_sessions(tenant, user))
+            .arg(ids.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .ignore();
+        let (ended,): (u64,) = self.run(async |link| calls.query_async(link).await).await?;
+        Ok(ended)
+    }
+
+    /// The living sessions of a user. Two round trips, and a third where the index names sessions that are gone.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`].
+    pub async fn list_sessions(&self, tenant: TenantId, user: UserId) -> Result<Vec<SessionEntry>, StoreUnavailable> {
+        let index = Key::user_sessions(tenant, user);
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(&index).arg(0).arg(-1);
+        let members: Vec<String> = self.run(async |link| range.query_async(link).await).await?;
+        let ids: Vec<SessionId> = members.iter().filter_map(|member| member.parse().ok()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut reads = redis::pipe();
+        for &id in &ids {
+            reads.cmd("GET").arg(Key::session(id)).cmd("PTTL").arg(Key::session(id));
+        }
+        let values: Vec<Value> = self.run(async |link| reads.query_async(link).await).await?;
+        let entry = |(&id, pair): (&SessionId, &[Value])| {
+            let record = Option::<Vec<u8>>::from_redis_value(pair.first()?.clone()).ok()??;
+            let left = i64::from_redis_value(pair.get(1)?.clone()).ok()?;
+            Some(SessionEntry { id, record, idle_left: Duration::from_millis(u64::try_from(left).ok()?) })
+        };
+        let living: Vec<SessionEntry> = ids.iter().zip(values.chunks(2)).filter_map(entry).collect();
+        let gone: Vec<SessionId> = ids.into_iter().filter(|id| living.iter().all(|entry| entry.id != *id)).collect();
+        self.end_sessions(tenant, user, &gone).await?;
+        Ok(living)
+    }
+
+    /// Counts a request in the window of `key`, which lasts `window` from its first request.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; the request may or may not have been counted.
+    pub async fn count(&self, key: &Key, window: Duration) -> Result<Count, StoreUnavailable> {
+        let mut call = FIXED_WINDOW.key(key);
+        call.arg(millis(window));
+        let (requests, left): (u64, u64) = self.run(async |link| call.invoke_async(link).await).await?;
+        Ok(Count { requests, reset_after: Duration::from_millis(left) })
+    }
+}
+
+/// Whole milliseconds, at least one: Redis refuses a life of zero.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,95 @@
+use super::*;
+use crate::domain::{TenantId, UserId, UserRole};
+
+fn user() -> User {
+    User {
+        tenant_id: TenantId::new(),
+        id: UserId::new(),
+        email: "ada@example.org".parse().expect("an address"),
+        role: UserRole::Admin,
+        created_at: Utc::now(),
+    }
+}
+
+fn sessions(key: u8) -> Sessions {
+    let settings = config::Session { ttl: Duration::from_secs(60), absolute_ttl: Duration::from_secs(150), ..Default::default() };
+    Sessions::new(Arc::new(MemorySessionStore::default()), KeyRing::new(&[key; 32]), &settings)
+}
+
+#[tokio::test(start_paused = true)]
+async fn use_extends_a_session_up_to_its_absolute_end() {
+    let (sessions, user, start) = (sessions(1), user(), Utc::now().trunc_subsecs(3));
+    let (token, session) = sessions.open(&user, start).await.expect("opens");
+    assert_eq!(session.expires_at - start, TimeDelta::seconds(60));
+    let claims = sessions.identify(token.expose(), start).expect("ours");
+    let mut now = start;
+    for (step, left) in [(50, 60), (50, 50), (45, 5)] {
+        tokio::time::advance(Duration::from_secs(step)).await;
+        now += TimeDelta::seconds(i64::try_from(step).expect("small"));
+        let (principal, session) = sessions.verify(&claims, now).await.expect("lives");
+        assert_eq!((principal.user, principal.role, principal.tenant()), (user.id, UserRole::Admin, user.tenant_id));
+        assert_eq!(session.expires_at - now, TimeDelta::seconds(left));
+    }
+    assert_eq!(sessions.identify(token.expose(), start + TimeDelta::seconds(150)), None);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(matches!(sessions.verify(&claims, now).await, Err(SessionError::Invalid)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unused_session_ends() {
+    let sessions = sessions(1);
+    let (token, _) = sessions.open(&user(), Utc::now()).await.expect("opens");
+    let claims = sessions.identify(token.expose(), Utc::now()).expect("ours");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(matches!(sessions.verify(&claims, Utc::now()).await, Err(SessionError::Invalid)));
+}
+
+#[tokio::test]
+async fn a_foreign_or_mangled_token_is_nobodys() {
+    let ours = sessions(1);
+    let (token, _) = ours.open(&user(), Utc::now()).await.expect("opens");
+    assert!(ours.identify(token.expose(), Utc::now()).is_some());
+    assert_eq!(sessions(2).identify(token.expose(), Utc::now()), None);
+    let text = token.expose();
+    for position in 0..text.len() {
+        let mut mangled = text.as_bytes().to_vec();
+        mangled[position] = if mangled[position] == b'A' { b'B' } else { b'A' };
+        let mangled = String::from_utf8(mangled).expect("ASCII");
+        assert_eq!(ours.identify(&mangled, Utc::now()), None, "position {position}");
+        assert_eq!(ours.identify(&text[..position], Utc::now()), None, "length {position}");
+    }
+    for text in ["", "v1", "v1..", "v1.00000000.", "v2.00000000.AAAA", "Bearer x"] {
+        assert_eq!(ours.identify(text, Utc::now()), None, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_sees_and_ends_only_its_own_sessions() {
+    let (sessions, ada, bob, now) = (sessions(1), user(), user(), Utc::now());
+    let mut principals = Vec::new();
+    for user in [&ada, &ada, &ada, &bob] {
+        let (token, _) = sessions.open(user, now).await.expect("opens");
+        let claims = sessions.identify(token.expose(), now).expect("ours");
+        principals.push(sessions.verify(&claims, now).await.expect("lives").0);
+    }
+    let [one, two, _, foreign] = principals.try_into().expect("four");
+    assert_eq!(sessions.list(&one, now).await.expect("listed").len(), 3);
+    assert!(!sessions.end(&one, foreign.session).await.expect("answers"));
+    assert!(sessions.end(&one, two.session).await.expect("answers"));
+    assert!(!sessions.end(&one, two.session).await.expect("answers"));
+    assert_eq!(sessions.end_others(&one).await.expect("answers"), 1);
+    assert_eq!(sessions.list(&one, now).await.expect("listed").len(), 1);
+    assert_eq!(sessions.list(&foreign, now).await.expect("listed").len(), 1);
+}
+
+#[test]
+fn a_record_opens_only_where_it_belongs() {
+    let keys = KeyRing::new(&[1; 32]);
+    let owner = Owner { tenant: TenantId::new(), user: UserId::new() };
+    let id = SessionId::random();
+    let record = Record { role: UserRole::Member, created_at: Utc::now() };
+    let sealed = record.seal(&keys, owner, id);
+    assert_eq!(Record::open(&keys, owner, id, &sealed), Some(record));
+    assert_eq!(Record::open(&keys, owner, SessionId::random(), &sealed), None);
+    assert_eq!(Record::open(&keys, Owner { user: UserId::new(), ..owner }, id, &sealed), None);
+}
