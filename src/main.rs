@@ -1,3 +1,8 @@
-//! The `agentapi` program.
+//! The `agentapi` program: reads the command line and runs one command.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    agentapi::cli::run().await
+}

@@ -8,8 +8,10 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::error::Problem;
 use super::section::Section;
 use super::value;
+use crate::domain::PasswordHash;
 
 /// Where the server listens, where it keeps its files, and which callers it believes.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -67,6 +69,13 @@ impl Server {
 
 impl Section for Server {
     const SECRETS: &'static [&'static str] = &["AGENTAPI_ADMIN_PASSWORD"];
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        let fits = |password: &SecretString| PasswordHash::takes(password);
+        if !self.admin_password.as_ref().is_none_or(fits) {
+            problems.push(Problem::new("AGENTAPI_ADMIN_PASSWORD", value::MASK, "8 to 1024 bytes"));
+        }
+    }
 }
 
 /// `/var/lib/agentapi` for root, whose home other users (the embedded Postgres runs as one) cannot enter; else the user's

@@ -21,17 +21,22 @@ impl PasswordHash {
     /// Longest password taken, so that hashing has a bound.
     pub const MAX_BYTES: usize = 1024;
 
+    /// Whether `password` is neither too short nor too long.
+    #[must_use]
+    pub fn takes(password: &SecretString) -> bool {
+        (Self::MIN_BYTES..=Self::MAX_BYTES).contains(&password.expose_secret().len())
+    }
+
     /// Hashes a new password. Takes tens of milliseconds of one core.
     ///
     /// # Errors
     /// [`PasswordRejected`] if it is too short or too long.
     pub fn of(password: &SecretString) -> Result<Self, PasswordRejected> {
-        let bytes = password.expose_secret().as_bytes();
-        if !(Self::MIN_BYTES..=Self::MAX_BYTES).contains(&bytes.len()) {
+        if !Self::takes(password) {
             return Err(PasswordRejected);
         }
         let salt = SaltString::encode_b64(&random_bytes::<16>()).map_err(|_| PasswordRejected)?;
-        let hash = Argon2::default().hash_password(bytes, &salt).map_err(|_| PasswordRejected)?;
+        let hash = Argon2::default().hash_password(password.expose_secret().as_bytes(), &salt).map_err(|_| PasswordRejected)?;
         Ok(Self(hash.to_string()))
     }
 

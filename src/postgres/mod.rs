@@ -3,6 +3,8 @@
 //! The server works as the role `agentapi_app`, which owns nothing and cannot bypass row-level security, whatever role
 //! `DATABASE_URL` names. Queries on tenants' tables run in transactions that are bound to one tenant by a [`TenantScope`].
 
+pub mod embedded;
+
 mod agents;
 mod audit;
 mod error;

@@ -24,6 +24,9 @@ pub use self::token::{Claims, Token};
 
 use self::record::Record;
 
+/// How far another replica's clock may be ahead.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
+
 /// A living session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
@@ -82,7 +85,13 @@ impl Sessions {
     #[must_use]
     pub fn identify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
         let claims = Claims::open(&self.keys, token)?;
-        (claims.issued_at <= now + TimeDelta::minutes(1) && now < claims.issued_at + self.absolute).then_some(claims)
+        (claims.issued_at <= now + CLOCK_SKEW && !self.is_past_end(&claims, now)).then_some(claims)
+    }
+
+    /// Whether the claimed session is past its absolute end.
+    #[must_use]
+    pub fn is_past_end(&self, claims: &Claims, now: DateTime<Utc>) -> bool {
+        now >= claims.issued_at + self.absolute
     }
 
     /// Verifies that the claimed session lives, and lets it live on.

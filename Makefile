@@ -1,0 +1,27 @@
+.PHONY: help run test test-agents test-compose lint bench
+
+help: ## List these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+run: ## Build and run the server; with no DATABASE_URL it runs its own PostgreSQL
+	@[ -n "$$DATABASE_URL" ] || scripts/install-dependencies.sh postgres
+	AGENT_ALLOW_CUSTOM_COMMANDS=true cargo run --release --locked -- serve
+
+test: ## Run every test; on Debian as root, install first what that needs
+	scripts/install-dependencies.sh
+	scripts/with-test-servers.sh cargo test --locked
+	$(MAKE) test-agents test-compose
+
+test-agents: ## Test with the real agent programs
+	@if [ -e scripts/test-agents.sh ]; then bash scripts/test-agents.sh; fi
+
+test-compose: ## Test the compose file
+	@if [ -e scripts/test-compose.sh ]; then bash scripts/test-compose.sh; fi
+
+lint: ## Check format and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+bench: ## Measure what docs/PERFORMANCE.md tells
+	scripts/install-dependencies.sh
+	scripts/with-test-servers.sh cargo bench --locked

@@ -1,0 +1,87 @@
+//! The protocol's own cases, where they are at hand: screens of real agents with the messages that clients expect of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::domain::AgentType;
+
+use super::{agent_message, echo, is_ready, new_text};
+
+/// The folder of cases; `None`, with a line about it, where it is absent.
+fn corpus() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/agentapi-0.12.1");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: no corpus at {}", folder.display());
+    None
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("readable").path()).collect();
+    entries.sort();
+    entries
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).expect("a readable name")
+}
+
+fn read(folder: &Path, file: &str) -> String {
+    fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{}/{file}: {error}", folder.display()))
+}
+
+#[test]
+fn messages_are_read_off_the_screens_of_real_agents() {
+    let Some(corpus) = corpus() else { return };
+    let mut checked = 0;
+    for folder in entries(&corpus.join("format")) {
+        let kind: AgentType = name(&folder).parse().expect("a folder is named after an agent");
+        for case in entries(&folder) {
+            let message = agent_message(kind, &read(&case, "msg.txt"), &read(&case, "user.txt"));
+            assert_eq!(message, read(&case, "expected.txt"), "{}", case.display());
+            checked += 1;
+        }
+    }
+    println!("{checked} messages");
+    assert!(checked > 0);
+}
+
+#[test]
+fn the_echo_of_the_user_is_removed() {
+    let Some(corpus) = corpus() else { return };
+    let cases = entries(&corpus.join("remove-user-input"));
+    for case in &cases {
+        let left = echo::remove(AgentType::Custom, &read(case, "msg.txt"), &read(case, "user.txt"));
+        assert_eq!(left, read(case, "expected.txt"), "{}", case.display());
+    }
+    println!("{} echoes", cases.len());
+    assert!(!cases.is_empty());
+}
+
+#[test]
+fn readiness_is_seen_on_the_screens_of_real_agents() {
+    let Some(corpus) = corpus() else { return };
+    let mut checked = 0;
+    for folder in entries(&corpus.join("initialization")) {
+        let kind: AgentType = name(&folder).parse().expect("a folder is named after an agent");
+        for (state, ready) in [("ready", true), ("not_ready", false)] {
+            for screen in entries(&folder.join(state)) {
+                let text = fs::read_to_string(&screen).expect("readable");
+                assert_eq!(is_ready(kind, &text), ready, "{}", screen.display());
+                checked += 1;
+            }
+        }
+    }
+    println!("{checked} screens");
+    assert!(checked > 0);
+}
+
+#[test]
+fn new_text_is_found_between_two_screens() {
+    let Some(corpus) = corpus() else { return };
+    for case in entries(&corpus.join("diff")) {
+        let text = new_text(AgentType::Custom, &read(&case, "before.txt"), &read(&case, "after.txt"));
+        assert_eq!(text, read(&case, "expected.txt"), "{}", case.display());
+    }
+}

@@ -1,0 +1,113 @@
+//! What is new on a screen.
+//!
+//! Most programs append: below what was there, the old prompt line grows into the echo, the answer follows. Then the new text
+//! begins where the screens part, and a second exchange with the same words is found like the first. Programs that redraw
+//! everything get the protocol's test of line sets instead.
+
+use std::collections::HashSet;
+
+use crate::domain::AgentType;
+
+use super::{input_box, lines};
+
+/// Lines of a scrolled screen that must have stayed before the screens are taken to be one text.
+const SCROLL_OVERLAP: usize = 3;
+
+/// The part of screen `new` that screen `old` did not have, without blank lines at its edges.
+pub(crate) fn new_text(kind: AgentType, old: &str, new: &str) -> String {
+    let text = appended(kind, old, new).unwrap_or_else(|| unseen_lines(kind, old, new));
+    lines::trim_blank(&text).map_or(text.clone(), str::to_owned)
+}
+
+/// The text below `old` if `new` is `old` continued, whether or not it scrolled.
+fn appended(kind: AgentType, old: &str, new: &str) -> Option<String> {
+    let before = input_box::remove(kind, lines::trim_blank(old)?);
+    let skipped = old.len() - old.trim_start_matches('\n').len();
+    let mut kept: Vec<&str> = vec![""; skipped];
+    kept.extend(lines::trim_blank(&before)?.split('\n'));
+    let now: Vec<&str> = new.split('\n').collect();
+
+    let (parting, prompt) = (0..kept.len()).find_map(|scrolled| continuation(&kept[scrolled..], &now, scrolled > 0))?;
+    let mut text = &now[parting..];
+    // The prompt that the user typed at is shown again below the answer.
+    if let Some(prompt) = prompt {
+        let filled = text.len() - text.iter().rev().take_while(|line| line.trim().is_empty()).count();
+        if filled > 1 && text[filled - 1] == prompt {
+            text = &text[..filled - 1];
+        }
+    }
+    Some(text.join("\n"))
+}
+
+/// Where `new` goes on after the lines of `old`, and the last line of `old` if the new text goes on within it.
+fn continuation<'a>(old: &[&'a str], new: &[&str], scrolled: bool) -> Option<(usize, Option<&'a str>)> {
+    let (last, full) = old.split_last()?;
+    if scrolled && old.iter().filter(|line| !line.trim().is_empty()).count() < SCROLL_OVERLAP {
+        return None;
+    }
+    if !new.starts_with(full) {
+        return None;
+    }
+    let line = new.get(full.len())?;
+    if line == last {
+        // Nothing typed at it: an answer below it, or a prompt without an echo.
+        return Some((old.len(), None));
+    }
+    (!last.is_empty() && line.starts_with(last)).then_some((full.len(), Some(*last)))
+}
+
+/// The protocol's rule: everything from the first line that the old screen did not have anywhere.
+fn unseen_lines(kind: AgentType, old: &str, new: &str) -> String {
+    let seen: HashSet<&str> = old.split('\n').collect();
+    let now: Vec<&str> = new.split('\n').collect();
+    // The first lines of opencode's screen are a header that always changes.
+    let header = if kind == AgentType::Opencode { 3.min(now.len()) } else { 0 };
+    let first = now[header..].iter().position(|line| !seen.contains(line));
+    first.map_or_else(String::new, |first| now[first..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AgentType, new_text, unseen_lines};
+
+    fn custom(old: &str, new: &str) -> String {
+        new_text(AgentType::Custom, old, new)
+    }
+
+    #[test]
+    fn text_below_the_old_screen_is_new() {
+        assert_eq!(custom("", "hello\n\n"), "hello");
+        assert_eq!(custom("1234", "1234"), "");
+        assert_eq!(custom("1234", "1234\n56"), "56");
+    }
+
+    #[test]
+    fn a_repeated_exchange_is_new_each_time() {
+        assert_eq!(custom("hello\nhello", "hello\nhello\nhello\nhello"), "hello\nhello");
+        assert_eq!(custom("> q\na\n>", "> q\na\n> q\na\n>"), "> q\na\n>");
+    }
+
+    #[test]
+    fn a_shell_prompt_below_the_answer_is_no_part_of_it() {
+        assert_eq!(custom("$", "$ date\nMonday\n$"), "$ date\nMonday");
+        assert_eq!(custom("hi\n$", "hi\n$ date\nMonday\n$"), "$ date\nMonday");
+    }
+
+    #[test]
+    fn a_scrolled_screen_is_followed() {
+        assert_eq!(custom("a\nb\nc\nd", "b\nc\nd\ne\nf"), "e\nf");
+        assert_eq!(custom("a\na\na\na", "a\na\na\nb"), "b");
+    }
+
+    #[test]
+    fn a_redrawn_screen_falls_back_to_unseen_lines() {
+        assert_eq!(custom("one\ntwo\nthree", "two\nfour\none"), "four\none");
+    }
+
+    #[test]
+    fn opencode_keeps_the_lines_above_its_changing_header() {
+        let text = unseen_lines(AgentType::Opencode, "h1\nx\ny\nold", "h2\nx\ny\nold\nnew");
+        assert_eq!(text, "x\ny\nold\nnew");
+        assert_eq!(unseen_lines(AgentType::Opencode, "a", "b\nc"), "");
+    }
+}

@@ -1,0 +1,80 @@
+//! The user's own words, which a terminal shows again before the answer.
+
+use crate::domain::AgentType;
+
+/// How many characters of the user's text are looked for.
+const KEY: usize = 6;
+/// The echo begins within these many lines or, where they hold fewer, these many characters.
+const WINDOW_LINES: usize = 6;
+/// See [`WINDOW_LINES`].
+const WINDOW_CHARACTERS: usize = 25;
+/// How many characters the terminal may have added (a frame, a line break) or left out between two of the echo.
+const LOOK_AHEAD: usize = 5;
+
+/// A character that is not white space, and the line it is on.
+struct Placed {
+    character: char,
+    line: usize,
+}
+
+fn placed(text: &str) -> Vec<Placed> {
+    text.split('\n')
+        .enumerate()
+        .flat_map(|(line, text)| text.chars().map(move |character| Placed { character, line }))
+        .filter(|placed| !matches!(placed.character, ' ' | '\t' | '\r' | '\x0c' | '\x0b'))
+        .collect()
+}
+
+/// `message` without everything up to the line where the echo of `user` ends; unchanged where there is no echo.
+pub(super) fn remove(kind: AgentType, message: &str, user: &str) -> String {
+    let shown = placed(message);
+    let typed = placed(user);
+    let Some(last) = last_line(&shown, &typed) else { return message.to_owned() };
+    let lines: Vec<&str> = message.split('\n').collect();
+    let last = after_frame(kind, &lines, last);
+    lines.get(last + 1..).unwrap_or_default().join("\n")
+}
+
+/// The line on which the echo ends.
+fn last_line(shown: &[Placed], typed: &[Placed]) -> Option<usize> {
+    let key: Vec<char> = typed.iter().take(KEY).take_while(|placed| placed.line == 0).map(|placed| placed.character).collect();
+    if key.is_empty() {
+        return None;
+    }
+    let first_lines = shown.iter().take_while(|placed| placed.line < WINDOW_LINES).count();
+    let window = &shown[..first_lines.max(WINDOW_CHARACTERS).min(shown.len())];
+    let start = window
+        .windows(key.len())
+        .position(|candidate| candidate.iter().zip(&key).all(|(placed, character)| placed.character == *character))?;
+
+    let (mut in_shown, mut in_typed) = (start, 0);
+    while let Some((shown_step, typed_step)) = next_match(&shown[in_shown..], &typed[in_typed..]) {
+        in_shown += shown_step;
+        in_typed += typed_step;
+    }
+    Some(shown[in_shown].line)
+}
+
+/// The nearest pair of equal characters ahead of the first ones; none once either side runs out.
+fn next_match(shown: &[Placed], typed: &[Placed]) -> Option<(usize, usize)> {
+    for typed_step in 1..=LOOK_AHEAD {
+        let wanted = typed.get(typed_step)?.character;
+        for shown_step in 1..=LOOK_AHEAD {
+            if shown.get(shown_step)?.character == wanted {
+                return Some((shown_step, typed_step));
+            }
+        }
+    }
+    None
+}
+
+/// The line where the frame around the echo ends, if the agent draws one.
+fn after_frame(kind: AgentType, lines: &[&str], last: usize) -> usize {
+    let next_has = |left, right| lines.get(last + 1).is_some_and(|line| line.contains(left) && line.contains(right));
+    match kind {
+        AgentType::Gemini | AgentType::Copilot if next_has('╯', '╰') => last + 1,
+        AgentType::Cursor if next_has('┘', '└') => last + 1,
+        AgentType::Opencode if last + 2 < lines.len() => last + 2,
+        _ => last,
+    }
+}

@@ -1,0 +1,28 @@
+//! Blank lines.
+
+/// `text` without blank lines at its beginning and end; `None` if every line is blank.
+pub(super) fn trim_blank(text: &str) -> Option<&str> {
+    let mut kept: Option<(usize, usize)> = None;
+    let mut start = 0;
+    for line in text.split('\n') {
+        let end = start + line.len();
+        if !line.trim().is_empty() {
+            kept = Some((kept.map_or(start, |(first, _)| first), end));
+        }
+        start = end + 1;
+    }
+    kept.map(|(first, last)| &text[first..last])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trim_blank;
+
+    #[test]
+    fn blank_edges_go_and_inner_blank_lines_stay() {
+        assert_eq!(trim_blank("  \n\n a \n\nb\n \u{a0}\n"), Some(" a \n\nb"));
+        assert_eq!(trim_blank("a"), Some("a"));
+        assert_eq!(trim_blank(" \n\t"), None);
+        assert_eq!(trim_blank(""), None);
+    }
+}

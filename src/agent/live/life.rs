@@ -1,0 +1,204 @@
+//! What is made of a program: terminal, conversation, messages on their way in and out. Everything but the program itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::domain::{AgentType, TerminalSize};
+
+use super::super::conversation::{Change, Conversation, Now};
+use super::super::history::Saver;
+use super::super::pty::Pty;
+use super::super::terminal::Emulator;
+use super::outbox::Outbox;
+use super::projection::{AgentEvent, Projection};
+use super::sending::Sending;
+use super::{Pace, SpawnOptions};
+
+/// Space and backspace: end Amp's start animation, whose screen would never be quiet.
+const AMP_WAKE: &[u8] = b" \x08";
+
+/// See the module.
+pub(super) struct Life {
+    pub(super) pace: Pace,
+    pub(super) emulator: Emulator,
+    pub(super) conversation: Conversation,
+    projection: Arc<Projection>,
+    pub(super) screen: watch::Sender<Arc<str>>,
+    title: Arc<str>,
+    saver: Saver,
+    pub(super) outbox: Outbox,
+    pub(super) prompt: Option<Arc<str>>,
+    pub(super) sending: Option<Sending>,
+    /// When output that is not on the screen text yet is put there.
+    frame_at: Option<Instant>,
+    last_frame: Instant,
+    /// When the program is killed, once it was asked to end.
+    kill_at: Option<Instant>,
+}
+
+impl Life {
+    pub(super) fn new(options: SpawnOptions, prompt: Option<Arc<str>>, saver: Saver, screen: watch::Sender<Arc<str>>) -> Self {
+        let now = Now::read();
+        let SpawnOptions { agent_type, size, history, pace, .. } = options;
+        let conversation = Conversation::new(agent_type, history, prompt.is_some(), pace.quiet, now);
+        let mut outbox = Outbox::default();
+        if agent_type == AgentType::Amp {
+            outbox.replace(AMP_WAKE);
+        }
+        Self {
+            pace,
+            emulator: Emulator::new(size),
+            projection: Arc::new(Projection::new(conversation.status(), conversation.messages().to_vec())),
+            conversation,
+            screen,
+            title: Arc::from(""),
+            saver,
+            outbox,
+            prompt,
+            sending: None,
+            frame_at: None,
+            last_frame: now.instant,
+            kill_at: None,
+        }
+    }
+
+    pub(super) fn projection(&self) -> Arc<Projection> {
+        Arc::clone(&self.projection)
+    }
+
+    /// The next moment at which something is to be done.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let sending = self.sending.as_ref().map(|sending| sending.delivery.deadline());
+        let deadlines = [self.frame_at, self.emulator.frame_deadline(), self.conversation.deadline(), sending, self.kill_at];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        if self.emulator.frame_deadline().is_some_and(|at| at <= now) {
+            let answers = self.emulator.end_frame();
+            self.changed(&answers);
+        }
+        let due = |at: Instant| at <= now;
+        let conversation_due = self.conversation.deadline().is_some_and(due);
+        let sending_due = self.sending.as_ref().is_some_and(|sending| due(sending.delivery.deadline()));
+        // Whatever is decided now is decided about the newest screen.
+        if self.frame_at.is_some_and(due) || conversation_due || sending_due {
+            self.render();
+        }
+        let changes = self.conversation.tick(Now::read());
+        self.publish(changes);
+        self.deliver();
+        self.send_prompt();
+    }
+
+    /// Takes what the program wrote.
+    pub(super) fn output(&mut self, bytes: &[u8]) {
+        let answers = self.emulator.feed(bytes);
+        self.changed(&answers);
+    }
+
+    /// The emulator took something in.
+    fn changed(&mut self, answers: &[u8]) {
+        if self.outbox.push(answers).is_err() {
+            tracing::debug!("an agent asks its terminal but does not read the answers");
+        }
+        if self.frame_at.is_none() {
+            let soon = Instant::now() + self.pace.first_frame;
+            self.frame_at = Some(soon.max(self.last_frame + self.pace.frame));
+        }
+    }
+
+    /// Brings the screen text and what depends on it up to date.
+    pub(super) fn render(&mut self) {
+        if self.frame_at.take().is_none() {
+            return;
+        }
+        let now = Now::read();
+        self.last_frame = now.instant;
+        let title = self.emulator.title();
+        if title != self.title {
+            self.title = title;
+            let changes = self.conversation.active(now);
+            self.publish(changes);
+        }
+        let text = self.emulator.text();
+        if *text == **self.screen.borrow() {
+            return;
+        }
+        let text: Arc<str> = text.into();
+        let changes = self.conversation.screen_changed(Arc::clone(&text), now);
+        self.publish(changes);
+        self.screen.send_replace(text);
+        if let Some(sending) = &mut self.sending {
+            sending.delivery.screen_changed(now.instant);
+        }
+        self.deliver();
+    }
+
+    /// Tells of `changes`; returns how far the store must come to hold them.
+    pub(super) fn publish(&mut self, changes: Vec<Change>) -> u64 {
+        let mut stored_at = 0;
+        for change in changes {
+            match change {
+                Change::Status(status) => self.projection.publish(AgentEvent::StatusChange(status)),
+                Change::Message(message) => self.projection.publish(AgentEvent::MessageUpdate(message)),
+                Change::Settled(message) => stored_at = self.saver.save(message),
+            }
+        }
+        stored_at
+    }
+
+    /// What is to be written to the program next.
+    pub(super) fn to_write(&self) -> &[u8] {
+        self.outbox.front()
+    }
+
+    /// So many bytes of it were written.
+    pub(super) fn written(&mut self, bytes: usize) {
+        self.outbox.written(bytes);
+        if self.outbox.is_empty()
+            && let Some(sending) = &mut self.sending
+        {
+            sending.delivery.typed(&self.screen.borrow(), Instant::now());
+        }
+    }
+
+    pub(super) fn resize(&mut self, pty: &Pty, size: TerminalSize) {
+        self.emulator.resize(size);
+        self.changed(&[]);
+        if let Err(error) = pty.input.resize(size) {
+            tracing::warn!(%error, "an agent's terminal cannot be resized");
+        }
+    }
+
+    /// Asks the program to end, and has it killed after `grace`; asked again, the shorter grace counts.
+    pub(super) fn stop(&mut self, pty: &Pty, grace: Duration) {
+        let kill_at = Instant::now() + grace;
+        if self.kill_at.is_none() {
+            pty.program.terminate();
+        }
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.kill_at.is_some()
+    }
+
+    pub(super) fn kill_is_due(&self) -> bool {
+        self.kill_at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Settles and stores everything; whoever listens or waits learns that the agent ended.
+    pub(super) async fn close(mut self) {
+        self.render();
+        let changes = self.conversation.ended(Now::read());
+        self.publish(changes);
+        self.projection.close();
+        drop((self.sending, self.screen));
+        self.saver.close().await;
+    }
+}

@@ -1,0 +1,255 @@
+//! A live agent: one task owns its program, terminal and conversation; everybody else has a handle.
+//!
+//! Everything is driven by events. The task sleeps until the program writes, somebody asks something, or the one timer that is
+//! needed is due; an idle agent has no timer at all. Readers never wait for the task: they read a projection.
+
+mod actor;
+mod delivery;
+mod life;
+mod outbox;
+mod pace;
+mod projection;
+mod sending;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::domain::{AgentState, AgentStatus, AgentType, Message, TerminalSize, Transport};
+
+use super::history::{History, Saved};
+use super::launch::{Launch, SpawnError};
+use super::typing;
+
+use self::actor::{Actor, Command};
+pub use self::pace::Pace;
+use self::projection::Projection;
+pub use self::projection::{AgentEvent, ScreenSubscription, StreamEnd, Subscription};
+
+/// Largest user message or piece of raw input, in bytes.
+const MAX_TEXT: usize = 64 * 1024;
+/// Requests to one agent that may wait until it looks at them, which it does at once.
+const COMMANDS: usize = 32;
+
+/// What an agent is started with.
+#[derive(Debug, Clone)]
+pub struct SpawnOptions {
+    /// The program.
+    pub launch: Launch,
+    /// How its screen is read.
+    pub agent_type: AgentType,
+    /// Size of its terminal.
+    pub size: TerminalSize,
+    /// A first user message, sent once the agent is ready and idle.
+    pub initial_prompt: Option<String>,
+    /// What was said in an earlier life of this agent; the conversation goes on after it.
+    pub history: Vec<Message>,
+    /// How long to wait for what.
+    pub pace: Pace,
+}
+
+/// A handle on a live agent, or on one that ended and can still be read.
+///
+/// Cheap to clone. When the last handle is dropped, the agent is stopped.
+#[derive(Clone)]
+pub struct LiveAgent(Arc<Shared>);
+
+struct Shared {
+    agent_type: AgentType,
+    pace: Pace,
+    projection: Arc<Projection>,
+    screen: watch::Receiver<Arc<str>>,
+    commands: mpsc::Sender<Command>,
+    saved: Saved,
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+/// How an agent ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether it was stopped, rather than ending by itself.
+    pub stopped: bool,
+    /// Exit code of its program, if it exited.
+    pub exit_code: Option<i32>,
+    /// The signal that ended its program, otherwise.
+    pub signal: Option<i32>,
+}
+
+impl Ended {
+    /// The state that the agent is in now.
+    #[must_use]
+    pub const fn state(self) -> AgentState {
+        if self.stopped { AgentState::Stopped } else { AgentState::Exited }
+    }
+}
+
+/// Why something was not sent to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// There is nothing to send.
+    #[error("message must not be empty")]
+    Empty,
+    /// It is longer than an agent is given at once.
+    #[error("message must not be longer than 65536 bytes")]
+    TooLong,
+    /// The agent is starting, works on something, or is being sent another message.
+    #[error("message can only be sent when the agent is waiting for user input")]
+    Busy,
+    /// The agent does not read its input, or did not react to the message; what was typed was taken back, as far as possible.
+    #[error("the agent did not react to the message")]
+    Unresponsive,
+    /// The agent has ended.
+    #[error("the agent has ended")]
+    Ended,
+}
+
+impl LiveAgent {
+    /// Starts an agent. Its tasks run on `tasks`, whoever drops the future that calls this; they end when the agent has.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: whether the program or the machine is at fault.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn spawn(options: SpawnOptions, history: impl History, tasks: &TaskTracker) -> Result<Self, SpawnError> {
+        let (agent_type, pace) = (options.agent_type, options.pace);
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (screen, screens) = watch::channel(Arc::from(""));
+        let (ended, ending) = watch::channel(None);
+        let (actor, saved) = Actor::start(options, history, tasks, screen)?;
+        let projection = actor.projection();
+        actor.run(inbox, ended, tasks);
+        Ok(Self(Arc::new(Shared { agent_type, pace, projection, screen: screens, commands, saved, ended: ending })))
+    }
+
+    /// Whether it takes a user message.
+    #[must_use]
+    pub fn status(&self) -> AgentStatus {
+        self.0.projection.status()
+    }
+
+    /// How its screen is read.
+    #[must_use]
+    pub fn agent_type(&self) -> AgentType {
+        self.0.agent_type
+    }
+
+    /// How it is spoken to.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        Transport::Pty
+    }
+
+    /// Everything said so far, in order.
+    #[must_use]
+    pub fn messages(&self) -> Arc<Vec<Message>> {
+        self.0.projection.messages()
+    }
+
+    /// Its screen: rows without trailing blanks, joined by line feeds, without blank rows at the end.
+    #[must_use]
+    pub fn screen(&self) -> Arc<str> {
+        Arc::clone(&self.0.screen.borrow())
+    }
+
+    /// Everything said so far and all that happens from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.0.projection.subscribe()
+    }
+
+    /// The screen now and as it changes.
+    #[must_use]
+    pub fn subscribe_screen(&self) -> ScreenSubscription {
+        ScreenSubscription::new(self.0.screen.clone())
+    }
+
+    /// Types a user message, without white space around it, and hands it in. Returns once the agent has begun to work on it and the
+    /// message is stored (or the store has had [`Pace::stored`]; it is stored later then). Dropping the future does not take back
+    /// the message.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message is not in the conversation then.
+    pub async fn send_user(&self, text: &str) -> Result<(), SendError> {
+        let text = trim_ascii(text);
+        check_message(text)?;
+        let text = Arc::from(text);
+        let stored_at = self.ask(|reply| Command::User { text, reply }).await?;
+        let mut saved = self.0.saved.clone();
+        let stored = saved.wait_for(|number| *number >= stored_at);
+        if !matches!(tokio::time::timeout(self.0.pace.stored, stored).await, Ok(Ok(_))) {
+            tracing::warn!("a user message was sent before it could be stored");
+        }
+        Ok(())
+    }
+
+    /// Writes `keys` to the agent's terminal as they are, whatever its status; nothing is recorded. Returns once they are queued,
+    /// behind what is already being typed.
+    ///
+    /// # Errors
+    /// [`SendError::TooLong`], [`SendError::Ended`], or [`SendError::Unresponsive`] if the agent has not read its input for long.
+    pub async fn send_raw(&self, keys: &str) -> Result<(), SendError> {
+        if keys.len() > MAX_TEXT {
+            return Err(SendError::TooLong);
+        }
+        let keys = keys.into();
+        self.ask(|reply| Command::Raw { keys, reply }).await
+    }
+
+    /// Gives its terminal another size.
+    ///
+    /// # Errors
+    /// [`SendError::Ended`].
+    pub async fn resize(&self, size: TerminalSize) -> Result<(), SendError> {
+        self.0.commands.send(Command::Resize(size)).await.map_err(|_| SendError::Ended)
+    }
+
+    /// Stops it: asks its processes to end, kills them after `grace`, stores what is not stored. Returns once all that is done; for
+    /// one that ended already, at once.
+    pub async fn stop(&self, grace: Duration) -> Ended {
+        let _ended_already = self.0.commands.send(Command::Stop { grace }).await;
+        self.wait_ended().await
+    }
+
+    /// How it ended; `None` while it lives.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        *self.0.ended.borrow()
+    }
+
+    /// Waits until it has ended and everything is stored, or given up to be.
+    pub async fn wait_ended(&self) -> Ended {
+        let mut ended = self.0.ended.clone();
+        let known = ended.wait_for(Option::is_some).await.ok().and_then(|ended| *ended);
+        // Its task is gone without a word: the runtime was shut down.
+        known.unwrap_or(Ended { stopped: true, exit_code: None, signal: None })
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SendError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.commands.send(command(reply)).await.map_err(|_| SendError::Ended)?;
+        answer.await.unwrap_or(Err(SendError::Ended))
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, SendError>>;
+
+/// The white space that the protocol trims.
+fn trim_ascii(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r', '\x0c', '\x0b'])
+}
+
+fn check_message(text: &str) -> Result<(), SendError> {
+    if text.len() > MAX_TEXT {
+        Err(SendError::TooLong)
+    } else if typing::typeable(text).trim().is_empty() {
+        Err(SendError::Empty)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

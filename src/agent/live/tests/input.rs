@@ -1,0 +1,113 @@
+//! Who may send what, when.
+
+use super::{
+    AgentStatus, Duration, Pace, SendError, SpawnOptions, options, said, script, stable, start, until_screen, until_stable,
+    within,
+};
+
+#[tokio::test]
+async fn of_two_senders_at_once_exactly_one_is_busy() {
+    let (agent, mut events) = stable(options("cat", &[])).await;
+    let (first, second) = within(async { tokio::join!(agent.send_user("one"), agent.send_user("two")) }).await;
+    assert_eq!([first, second].iter().filter(|result| **result == Err(SendError::Busy)).count(), 1);
+    assert_eq!([first, second].iter().filter(|result| result.is_ok()).count(), 1);
+    until_stable(&mut events).await;
+    assert_eq!(agent.messages().len(), 3);
+}
+
+#[tokio::test]
+async fn a_starting_agent_is_busy() {
+    let (agent, _events) = start(options("cat", &[]));
+    assert_eq!(agent.send_user("hi").await, Err(SendError::Busy));
+}
+
+#[tokio::test]
+async fn empty_and_huge_messages_are_refused() {
+    let (agent, _events) = stable(options("cat", &[])).await;
+    assert_eq!(agent.send_user(" \n\t").await, Err(SendError::Empty));
+    assert_eq!(agent.send_user("\x1b\x03").await, Err(SendError::Empty));
+    assert_eq!(agent.send_user(&"x".repeat(64 * 1024 + 1)).await, Err(SendError::TooLong));
+    assert_eq!(agent.send_raw(&"x".repeat(64 * 1024 + 1)).await, Err(SendError::TooLong));
+    assert_eq!(agent.status(), AgentStatus::Stable);
+}
+
+#[tokio::test]
+async fn raw_input_passes_a_message_on_its_way_and_is_not_recorded() {
+    // No echo and no reaction: the message stays on its way until a raw key ends the wait.
+    let (agent, mut events) = stable(script("stty -echo -icanon; dd bs=1 count=3 2>/dev/null; echo; exec cat")).await;
+    let sending = tokio::join!(agent.send_user("ab"), async {
+        until_screen(&agent, |screen| screen == "ab").await;
+        agent.send_raw("").await.unwrap();
+        agent.send_raw("!").await.unwrap();
+    });
+    within(async { sending.0 }).await.unwrap();
+    until_stable(&mut events).await;
+    assert!(agent.screen().starts_with("ab!"), "{:?}", agent.screen());
+    assert_eq!(agent.messages()[1].content.as_ref(), "ab");
+    assert_eq!(agent.messages().len(), 3);
+}
+
+#[tokio::test]
+async fn a_sender_that_goes_away_does_not_cut_its_message() {
+    let (agent, mut events) = stable(options("cat", &[])).await;
+    // Polled once: the request is with the agent; then dropped.
+    let mut sending = Box::pin(agent.send_user("whole"));
+    tokio::select! {
+        biased;
+        _ = &mut sending => panic!("it cannot be delivered at once"),
+        () = std::future::ready(()) => {}
+    }
+    drop(sending);
+    until_stable(&mut events).await;
+    assert_eq!(said(&agent.messages()[1..]).len(), 2);
+    assert_eq!(&*agent.messages()[2].content, "whole");
+}
+
+fn short_tempered() -> Pace {
+    let ms = Duration::from_millis;
+    Pace { quiet: ms(200), echo: ms(200), press_again: ms(100), reaction: ms(500), ..Pace::default() }
+}
+
+#[tokio::test]
+async fn an_agent_that_never_reacts_is_unresponsive_and_takes_the_next_message_unspoilt() {
+    // Reads nothing until it is signalled; the terminal itself echoes what is typed.
+    let deaf = "trap 'exec cat' USR1; echo pid $$; while :; do sleep 0.05; done";
+    let (agent, mut events) = stable(SpawnOptions { pace: short_tempered(), ..script(deaf) }).await;
+    assert_eq!(within(agent.send_user("lost")).await, Err(SendError::Unresponsive));
+    until_stable(&mut events).await;
+    assert_eq!(agent.messages().len(), 1, "a message that was not taken is not recorded");
+}
+
+#[tokio::test]
+async fn what_an_agent_did_not_take_is_removed_from_its_input() {
+    // Cooked, and Return is no line end: the line stays in the terminal's buffer, where Ctrl-U kills it.
+    let deaf = "stty -icrnl; echo ready; exec cat";
+    let (agent, mut events) = stable(SpawnOptions { pace: short_tempered(), ..script(deaf) }).await;
+    // A Return shows as ^M here, so it counts as a reaction; switch that off.
+    within(agent.send_raw("")).await.unwrap();
+    let result = within(agent.send_user("lost")).await;
+    if result.is_ok() {
+        until_stable(&mut events).await;
+        return;
+    }
+    within(agent.send_raw("kept\n")).await.unwrap();
+    until_screen(&agent, |screen| screen.ends_with("kept")).await;
+    assert!(!agent.screen().contains("lostkept"));
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_does_not_take_the_server_with_it() {
+    let (agent, mut events) = stable(SpawnOptions { pace: short_tempered(), ..script("stty raw -echo; exec sleep 1000") }).await;
+    let mut accepted = 0;
+    let result = loop {
+        match within(agent.send_raw(&"x".repeat(60_000))).await {
+            Ok(()) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(result, SendError::Unresponsive);
+    assert!(accepted < 10, "what waits is bounded");
+    assert_eq!(within(agent.send_user("hi")).await, Err(SendError::Unresponsive));
+    until_stable(&mut events).await;
+    assert_eq!(agent.status(), AgentStatus::Stable);
+}

@@ -1,0 +1,22 @@
+//! What an agent is while it lives: a program in a pseudo-terminal, and the conversation that its screen shows.
+//!
+//! [`Workspace`] is where it works, [`Launch`] what is started there, [`LiveAgent`] the agent itself, [`History`] where its messages
+//! are kept. The way of a user message: [`LiveAgent::send_user`] -> `live` (claim, type, Return, reaction) -> `pty` -> the program ->
+//! `terminal` (screen) -> `format` (what is new, what is the answer) -> `conversation` (messages, status) -> subscribers and history.
+
+mod conversation;
+mod format;
+mod history;
+mod launch;
+mod live;
+mod pty;
+mod supervisor;
+mod terminal;
+mod typing;
+mod workspace;
+
+pub use self::history::{History, HistoryError};
+pub use self::launch::{Launch, SpawnError, environment};
+pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, StreamEnd, Subscription};
+pub use self::supervisor::{AgentError, Supervisor, SupervisorParts};
+pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};

@@ -1,0 +1,146 @@
+//! The terminal that an agent believes it runs in: bytes in; screen text, window title and answers to its questions out.
+
+mod answer;
+mod osc_filter;
+mod screen_text;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use alacritty_terminal::event::{Event, EventListener};
+use alacritty_terminal::grid::Dimensions;
+use alacritty_terminal::term::{Config, Osc52, Term, TermMode};
+use alacritty_terminal::vte::ansi::Processor;
+
+use crate::domain::TerminalSize;
+
+use self::osc_filter::OscFilter;
+
+/// A terminal without a window. Whatever bytes it is fed, it neither panics nor grows beyond a bound given by its size.
+pub(crate) struct Emulator {
+    term: Term<Events>,
+    parser: Processor,
+    filter: OscFilter,
+    events: Events,
+    size: TerminalSize,
+    title: Arc<str>,
+}
+
+/// What the emulator has to say; taken out after each piece of input.
+#[derive(Clone, Default)]
+struct Events(Arc<Mutex<Vec<Event>>>);
+
+impl Events {
+    fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl EventListener for Events {
+    fn send_event(&self, event: Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+impl Dimensions for TerminalSize {
+    fn total_lines(&self) -> usize {
+        self.screen_lines()
+    }
+
+    fn screen_lines(&self) -> usize {
+        usize::from(self.height())
+    }
+
+    fn columns(&self) -> usize {
+        usize::from(self.width())
+    }
+}
+
+fn new_term(size: TerminalSize, events: Events) -> Term<Events> {
+    let config = Config { scrolling_history: 0, osc52: Osc52::Disabled, ..Config::default() };
+    Term::new(config, &size, events)
+}
+
+impl Emulator {
+    /// A blank terminal.
+    pub(crate) fn new(size: TerminalSize) -> Self {
+        let events = Events::default();
+        Self {
+            term: new_term(size, events.clone()),
+            parser: Processor::new(),
+            filter: OscFilter::default(),
+            events,
+            size,
+            title: Arc::from(""),
+        }
+    }
+
+    /// Takes what the program wrote; returns what the terminal answers, to be written to the program.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.guarded(|emulator| {
+            let Self { term, parser, filter, .. } = emulator;
+            filter.pass(bytes, |piece| parser.advance(term, piece));
+        });
+        self.answers()
+    }
+
+    /// When a frame that the program began but did not end is shown as it is; `None` outside a synchronized update.
+    pub(crate) fn frame_deadline(&self) -> Option<Instant> {
+        self.parser.sync_timeout().sync_timeout()
+    }
+
+    /// Shows an unfinished frame as it is; returns what the terminal answers.
+    pub(crate) fn end_frame(&mut self) -> Vec<u8> {
+        self.guarded(|emulator| emulator.parser.stop_sync(&mut emulator.term));
+        self.answers()
+    }
+
+    /// Gives the terminal another size.
+    pub(crate) fn resize(&mut self, size: TerminalSize) {
+        self.size = size;
+        self.guarded(|emulator| emulator.term.resize(size));
+    }
+
+    /// The screen's rows without trailing blanks, joined by line feeds, without blank rows at the end.
+    pub(crate) fn text(&mut self) -> String {
+        screen_text::read(&mut self.term)
+    }
+
+    /// The window title that the program last set.
+    pub(crate) fn title(&self) -> Arc<str> {
+        Arc::clone(&self.title)
+    }
+
+    /// Whether the program asked for pasted text to be marked (mode 2004).
+    pub(crate) fn bracketed_paste(&self) -> bool {
+        self.term.mode().contains(TermMode::BRACKETED_PASTE)
+    }
+
+    /// Runs a step of the emulator. Its input is whatever a program prints and its arithmetic is not ours: should a step ever
+    /// panic, the terminal goes on with a blank screen instead of taking the agent's task down.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            tracing::error!("the terminal emulator failed on an agent's output; its screen is cleared");
+            self.events = Events::default();
+            self.term = new_term(self.size, self.events.clone());
+            self.parser = Processor::new();
+            self.filter = OscFilter::default();
+        }
+    }
+
+    fn answers(&mut self) -> Vec<u8> {
+        let mut answers = Vec::new();
+        for event in self.events.take() {
+            match event {
+                Event::Title(title) => self.title = title.into(),
+                Event::ResetTitle => self.title = Arc::from(""),
+                other => answer::write(&other, &self.term, self.size, &mut answers),
+            }
+        }
+        answers
+    }
+}
+
+#[cfg(test)]
+mod tests;

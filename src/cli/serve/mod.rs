@@ -1,0 +1,133 @@
+//! `agentapi serve`: from settings to a running server, and back to nothing.
+
+mod first_operator;
+mod identity;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use self::first_operator::FirstOperator;
+use super::open::{self, Opened};
+use super::{Failure, operator};
+use crate::agent::{Supervisor, SupervisorParts};
+use crate::config::{Config, SessionStorage};
+use crate::data_dir::{self, DataDirLock};
+use crate::http::{self, App, Parts};
+use crate::lifecycle::Lifecycle;
+use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore};
+use crate::redis::Redis;
+use crate::session::{MemorySessionStore, RedisSessionStore, SessionStore, Sessions};
+use crate::telemetry;
+
+/// Serves until SIGINT or SIGTERM.
+pub(super) async fn run(settings: Config) -> Result<(), Failure> {
+    telemetry::log(&settings.log);
+    let lifecycle = Lifecycle::default();
+    lifecycle.watch_signals()?;
+    let address = settings.server.address();
+    let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    data_dir::create(&settings.server.data_dir)?;
+    let _lock = DataDirLock::take(&settings.server.data_dir)?;
+    let opened = open::database(&settings).await?;
+    let served = serve(&settings, &opened, &lifecycle, listener).await;
+    let closed = opened.close().await;
+    served?;
+    Ok(closed?)
+}
+
+async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listener: TcpListener) -> Result<(), Failure> {
+    let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref()).await?;
+    let app = app(settings, opened, lifecycle)?;
+    let lost = app.agents.forget_lost().await?;
+    if lost > 0 {
+        tracing::warn!(agents = lost, "agents were lost when this server last ended");
+    }
+    prune_sessions(&app.sessions, settings.session.cleanup_interval, lifecycle);
+    announce(listener.local_addr()?, first_operator.as_ref());
+    stop_in_order(app, listener, settings.server.shutdown_timeout).await
+}
+
+/// Puts the server together, top to bottom.
+fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App, Failure> {
+    let keys = identity::key_ring(&settings.session, &settings.server.data_dir)?;
+    let redis = settings.redis.enabled().then(|| Redis::new(&settings.redis)).transpose()?;
+    let rate_limits: Arc<dyn RateLimitStore> = match &redis {
+        Some(redis) => Arc::new(RedisRateLimitStore::new(redis.clone())),
+        None => Arc::new(MemoryRateLimitStore::default()),
+    };
+    let sessions: Arc<dyn SessionStore> = match &redis {
+        Some(redis) if settings.session.storage != Some(SessionStorage::Memory) => {
+            Arc::new(RedisSessionStore::new(redis.clone()))
+        }
+        _ => Arc::new(MemorySessionStore::default()),
+    };
+    if redis.is_none() {
+        tracing::info!(
+            "Redis is off: sessions and rate limits live in this process, are lost with it, and are shared with no other"
+        );
+    }
+    let agents = Supervisor::new(SupervisorParts {
+        settings: settings.agent.clone(),
+        data_dir: settings.server.data_dir.clone(),
+        database: opened.database.clone(),
+        keys: keys.clone(),
+        replica: identity::replica(&settings.server.data_dir)?,
+        tasks: lifecycle.tasks().clone(),
+        stopping: lifecycle.stopping(),
+    });
+    Ok(App::new(Parts {
+        settings: settings.server.clone(),
+        database: opened.database.clone(),
+        redis,
+        sessions: Sessions::new(sessions, keys, &settings.session),
+        limiter: RateLimiter::new(rate_limits, &settings.rate_limit),
+        agents,
+        lifecycle: lifecycle.clone(),
+        metrics: telemetry::metrics()?,
+    }))
+}
+
+/// Serves, and when told to stop: takes no more requests, stops the agents, waits for what is in flight.
+async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Result<(), Failure> {
+    let (lifecycle, agents) = (app.lifecycle.clone(), app.agents.clone());
+    let stopping = lifecycle.stopping();
+    let serving = lifecycle.tasks().spawn(http::serve(listener, app));
+    stopping.cancelled().await;
+    let deadline = tokio::time::Instant::now() + timeout;
+    let ended = tokio::time::timeout_at(deadline, async { tokio::join!(serving, agents.drain()).0 }).await;
+    let drained = lifecycle.drain(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
+    match ended {
+        Ok(served) => served??,
+        Err(_) => tracing::warn!(seconds = timeout.as_secs(), "requests were cut off: they did not end in time"),
+    }
+    if drained {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopped with tasks cut off");
+    }
+    Ok(())
+}
+
+fn prune_sessions(sessions: &Sessions, interval: Duration, lifecycle: &Lifecycle) {
+    let (sessions, stopping) = (sessions.clone(), lifecycle.stopping());
+    lifecycle.tasks().spawn(async move {
+        while tokio::time::timeout(interval, stopping.cancelled()).await.is_err() {
+            sessions.prune();
+        }
+    });
+}
+
+/// Says on standard output that the server is ready, and, once, how to log in.
+fn announce(address: SocketAddr, first_operator: Option<&FirstOperator>) {
+    let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let url = format!("http://{host}:{}", address.port());
+    tracing::info!(%address, "ready");
+    println!("agentapi is ready at {url} (API: {url}/docs)");
+    if let Some(operator) = first_operator {
+        println!("{}", operator.how_to_log_in(&url));
+    }
+}

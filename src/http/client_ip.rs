@@ -1,0 +1,69 @@
+//! Where a request comes from: its connection's peer, or, behind reverse proxies, what they say in `X-Forwarded-For`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+use ipnet::IpNet;
+
+use super::App;
+
+/// The address of the client, as an extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientIp(pub(super) IpAddr);
+
+/// Finds the client's address.
+pub(super) async fn find_client_ip(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+    // Without a peer nobody is told apart: all such requests are counted as one.
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client = client_ip(peer, request.headers(), &app.settings.trusted_proxies);
+    request.extensions_mut().insert(ClientIp(client));
+    next.run(request).await
+}
+
+/// Goes from the peer back along the addresses the proxies noted, newest (rightmost) first, as long as each is a trusted proxy:
+/// the first that is not is the client. What is left of it may be made up.
+fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let noted = headers.get_all("x-forwarded-for").iter().rev().filter_map(|value| value.to_str().ok());
+    let mut client = peer.to_canonical();
+    for text in noted.flat_map(|value| value.rsplit(',')) {
+        if !is_trusted(client) {
+            break;
+        }
+        match text.trim().parse::<IpAddr>() {
+            Ok(address) => client = address.to_canonical(),
+            Err(_) => break,
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, forwarded: &[&'static str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().expect("a network"), "fd00::/8".parse().expect("a network")];
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().expect("a header value"));
+        }
+        client_ip(peer.parse().expect("an address"), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        assert_eq!(client("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(client("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, 198.51.100.7, 10.0.0.2"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.1", &["198.51.100.7, garbage"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client("fd00::1", &["2001:db8::7"]), "2001:db8::7");
+        assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+    }
+}

@@ -1,0 +1,55 @@
+//! Parameters in the path and in the query.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::domain::AgentId;
+use crate::http::problem::{Code, Problem};
+
+/// What the path names. A text that is no id names nothing: 404.
+#[derive(Debug)]
+pub(in crate::http) struct Path<T>(pub(in crate::http) T);
+
+impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let not_found = || Problem::new(Code::NotFound);
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
+        let (_, text) = params.iter().next().ok_or_else(not_found)?;
+        text.parse().map(Self).map_err(|_| not_found())
+    }
+}
+
+/// The query, of type `T`.
+#[derive(Debug)]
+pub(in crate::http) struct Query<T>(pub(in crate::http) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
+            let path = error.path().to_string();
+            let location = if path == "." { "query".to_owned() } else { format!("query.{path}") };
+            Problem::field(location, error.into_inner().to_string())
+        })
+    }
+}
+
+/// A page of a list: `?limit=&after=`.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Page {
+    /// Items a page, at most 100.
+    #[serde(default)]
+    pub(in crate::http) limit: Option<u16>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    pub(in crate::http) after: Option<AgentId>,
+}

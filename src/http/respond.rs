@@ -1,0 +1,71 @@
+//! The outermost layer: a span a request, one log line, the metrics, and the body of every error answer.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tower_http::request_id::RequestId;
+use tracing::Instrument;
+
+use super::problem::{Code, Problem};
+
+/// Media type of an error answer.
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Answers with what comes from within, its errors written out as problems.
+pub(super) async fn respond(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let id =
+        request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default().to_owned();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
+    let response = next.run(request).instrument(span.clone()).await;
+    let (response, problem) = write_problem(response, &id);
+    let (status, elapsed) = (response.status(), start.elapsed());
+    span.in_scope(|| log(status.as_u16(), elapsed.as_secs_f64(), &route, problem.as_ref()));
+    let labels = [("method", method.to_string()), ("route", route), ("status", status.as_str().to_owned())];
+    metrics::counter!("agentapi_http_requests_total", &labels).increment(1);
+    metrics::histogram!("agentapi_http_request_seconds", &labels[1..2]).record(elapsed);
+    response
+}
+
+/// One line a request; probes and scrapes, which come every few seconds, only where somebody asks for more.
+fn log(status: u16, seconds: f64, route: &str, problem: Option<&Problem>) {
+    let code = problem.map(|problem| problem.code.as_str());
+    match problem.and_then(|problem| problem.cause.as_deref()) {
+        Some(cause) if status == 500 => tracing::error!(status, seconds, code, cause, "failed"),
+        Some(cause) => tracing::warn!(status, seconds, code, cause, "could not be served"),
+        None if matches!(route, "/status" | "/livez" | "/readyz" | "/metrics") => {
+            tracing::debug!(status, seconds, code, "answered");
+        }
+        None => tracing::info!(status, seconds, code, "answered"),
+    }
+}
+
+/// Writes the body of an error answer, also of one that a library made (no such route, wrong method, body too large).
+fn write_problem(mut response: Response, request_id: &str) -> (Response, Option<Problem>) {
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if response.status().is_client_error() || response.status().is_server_error() => {
+            Problem::new(Code::of_status(response.status()))
+        }
+        None => return (response, None),
+    };
+    // What else was said about the answer stays: Allow, Retry-After, rate limits.
+    let mut headers = std::mem::take(response.headers_mut());
+    drop_body_headers(&mut headers);
+    let mut written = (response.status(), axum::Json(problem.body(request_id))).into_response();
+    headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *written.headers_mut() = headers;
+    (written, Some(problem))
+}
+
+fn drop_body_headers(headers: &mut HeaderMap) {
+    for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,26 @@
+//! `GET /v1/agents/{id}`
+
+use axum::extract::State;
+use axum::{Extension, Json};
+
+use super::agent_body::AgentBody;
+use crate::domain::{AgentId, Principal};
+use crate::http::App;
+use crate::http::extract::Path;
+use crate::http::problem::{Problem, ProblemBody};
+
+/// One agent.
+#[utoipa::path(get, path = "/v1/agents/{id}", tag = "agents", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The agent")),
+    responses(
+        (status = 200, description = "The agent", body = AgentBody),
+        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get_agent(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<AgentId>,
+) -> Result<Json<AgentBody>, Problem> {
+    Ok(Json(app.agents.get(&principal, id).await?.into()))
+}

@@ -1,0 +1,76 @@
+//! Agents: starting and stopping them, and the AgentAPI protocol under `/v1/agents/{id}`.
+
+mod agent_body;
+mod create;
+mod event_stream;
+mod events;
+mod get;
+mod list;
+mod message;
+mod messages;
+mod new_agent;
+mod restart;
+mod screen;
+mod status;
+mod stop;
+mod upload;
+
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::agent::{AgentError, MAX_UPLOAD_BYTES, SendError};
+use crate::http::App;
+use crate::http::problem::{Code, Problem, RETRY_AFTER};
+
+/// Room for the parts of a multipart body that are not the file.
+const MULTIPART_OVERHEAD_BYTES: usize = 64 * 1024;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(upload::upload))
+        .layer(DefaultBodyLimit::max(MAX_UPLOAD_BYTES + MULTIPART_OVERHEAD_BYTES));
+    OpenApiRouter::new()
+        .routes(routes!(create::create_agent, list::list_agents))
+        .routes(routes!(get::get_agent, stop::stop_agent))
+        .routes(routes!(restart::restart_agent))
+        .routes(routes!(status::get_agent_status))
+        .routes(routes!(messages::get_agent_messages))
+        .routes(routes!(message::post_agent_message))
+        .routes(routes!(events::get_agent_events))
+        .routes(routes!(screen::get_agent_screen))
+        .merge(uploads)
+}
+
+impl From<AgentError> for Problem {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::NotFound => Self::new(Code::NotFound),
+            AgentError::NotRunning => Self::new(Code::AgentNotRunning),
+            AgentError::Elsewhere => {
+                Self::new(Code::ServiceUnavailable).with_detail("the agent runs on another server").with_retry_after(RETRY_AFTER)
+            }
+            AgentError::LimitReached => Self::new(Code::AgentLimitReached).with_retry_after(RETRY_AFTER),
+            AgentError::Stopping => {
+                Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)
+            }
+            AgentError::Program(error) => Self::field("body.command", error.to_string()),
+            AgentError::Sealed => {
+                Self::internal("an agent's sealed environment does not open: has TOKEN_ENCRYPTION_KEY changed?")
+            }
+            AgentError::Io(error) => Self::internal(error.to_string()),
+            AgentError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<SendError> for Problem {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Empty | SendError::TooLong => Self::field("body.content", error.to_string()),
+            SendError::Busy => Self::new(Code::AgentBusy).with_detail(error.to_string()),
+            SendError::Unresponsive => Self::new(Code::AgentUnresponsive).with_detail(error.to_string()),
+            SendError::Ended => Self::new(Code::AgentNotRunning),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a new agent is asked to be: the body of `POST /v1/agents`, and its rules.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::agent_body::TerminalBody;
+use crate::domain::{AgentType, NewAgent, TerminalSize, Transport};
+use crate::http::problem::Problem;
+
+const MAX_NAME_CHARS: usize = 200;
+const MAX_COMMAND_WORDS: usize = 256;
+const MAX_WORD_BYTES: usize = 32 * 1024;
+const MAX_ENV_VARIABLES: usize = 128;
+const MAX_PROMPT_BYTES: usize = 64 * 1024;
+
+/// An agent to start.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateAgentRequest {
+    /// Which coding agent it is; `custom` for any program.
+    #[serde(rename = "type")]
+    agent_type: AgentType,
+    /// A name for people.
+    #[schema(max_length = 200)]
+    name: Option<String>,
+    /// How it is spoken to.
+    #[serde(default = "pty")]
+    transport: Transport,
+    /// Arguments of its program.
+    #[serde(default)]
+    args: Vec<String>,
+    /// Program and arguments, in place of the type's own program; only where the server allows it.
+    command: Option<Vec<String>>,
+    /// Further environment variables, such as an API key. Kept sealed, never shown.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    /// A first message, sent once the agent is ready.
+    initial_prompt: Option<String>,
+    /// Size of its terminal; 80 by 1000 unless told otherwise.
+    terminal: Option<TerminalBody>,
+}
+
+const fn pty() -> Transport {
+    Transport::Pty
+}
+
+impl CreateAgentRequest {
+    /// The agent, if it may be.
+    pub(super) fn parse(self, custom_commands: bool) -> Result<NewAgent, Problem> {
+        self.check_env(custom_commands)?;
+        if let Some(name) = &self.name
+            && !(1..=MAX_NAME_CHARS).contains(&name.chars().count())
+        {
+            return Err(Problem::field("body.name", "expected 1 to 200 characters"));
+        }
+        if self.initial_prompt.as_ref().is_some_and(|prompt| prompt.len() > MAX_PROMPT_BYTES) {
+            return Err(Problem::field("body.initial_prompt", "expected at most 65536 bytes"));
+        }
+        let terminal = match self.terminal {
+            Some(TerminalBody { width, height }) => {
+                TerminalSize::new(width, height).map_err(|expected| Problem::field("body.terminal", expected.to_string()))?
+            }
+            None => TerminalSize::default(),
+        };
+        Ok(NewAgent {
+            agent_type: self.agent_type,
+            transport: self.transport,
+            command: command(self.agent_type, self.command, self.args, custom_commands)?,
+            name: self.name,
+            env: self.env,
+            initial_prompt: self.initial_prompt,
+            terminal,
+        })
+    }
+
+    fn check_env(&self, custom_commands: bool) -> Result<(), Problem> {
+        if self.env.len() > MAX_ENV_VARIABLES {
+            return Err(Problem::field("body.env", "expected at most 128 variables"));
+        }
+        for (name, value) in &self.env {
+            let location = || format!("body.env.{name}");
+            let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+                return Err(Problem::field(location(), "expected a name of letters, digits and underscores"));
+            }
+            if value.len() > MAX_WORD_BYTES || value.contains('\0') {
+                return Err(Problem::field(location(), "expected a value of at most 32768 bytes, none of them NUL"));
+            }
+            // These choose what code runs: as much as a command of one's own.
+            if !custom_commands
+                && (matches!(name.as_str(), "PATH" | "HOME") || name.starts_with("LD_") || name.starts_with("DYLD_"))
+            {
+                return Err(Problem::field(
+                    location(),
+                    "this server lets nobody choose what programs run (AGENT_ALLOW_CUSTOM_COMMANDS)",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Program and arguments.
+fn command(
+    agent_type: AgentType,
+    command: Option<Vec<String>>,
+    args: Vec<String>,
+    custom_commands: bool,
+) -> Result<Vec<String>, Problem> {
+    let mut words = match (command, agent_type.program()) {
+        (Some(_), _) | (None, None) if !custom_commands => {
+            let message = "this server runs no commands of its users (AGENT_ALLOW_CUSTOM_COMMANDS)";
+            return Err(Problem::field(if agent_type == AgentType::Custom { "body.type" } else { "body.command" }, message));
+        }
+        (Some(words), _) => words,
+        (None, Some(program)) => vec![program.to_owned()],
+        (None, None) => return Err(Problem::field("body.command", "expected program and arguments, since the type is custom")),
+    };
+    words.extend(args);
+    let fits = |word: &String| word.len() <= MAX_WORD_BYTES && !word.contains('\0');
+    if words.first().is_none_or(String::is_empty) || words.len() > MAX_COMMAND_WORDS || !words.iter().all(fits) {
+        let message = "expected a program and at most 255 arguments, each of at most 32768 bytes, none of them NUL";
+        return Err(Problem::field("body.command", message));
+    }
+    Ok(words)
+}

@@ -1,0 +1,36 @@
+//! `GET /v1/agents/{id}/status`
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::{AgentId, AgentStatus, AgentType, Principal, Transport};
+use crate::http::App;
+use crate::http::extract::Path;
+use crate::http::problem::{Problem, ProblemBody};
+
+/// Whether an agent waits for its user.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AgentStatusResponse {
+    status: AgentStatus,
+    agent_type: AgentType,
+    transport: Transport,
+}
+
+/// Whether the agent takes a message.
+#[utoipa::path(get, path = "/v1/agents/{id}/status", tag = "agent protocol", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The agent")),
+    responses(
+        (status = 200, description = "Its status", body = AgentStatusResponse),
+        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get_agent_status(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<AgentId>,
+) -> Result<Json<AgentStatusResponse>, Problem> {
+    let agent = app.agents.live(&principal, id).await?;
+    Ok(Json(AgentStatusResponse { status: agent.status(), agent_type: agent.agent_type(), transport: agent.transport() }))
+}

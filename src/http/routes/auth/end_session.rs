@@ -1,0 +1,48 @@
+//! `DELETE /v1/auth/sessions/{id}` and `DELETE /v1/auth/sessions`
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::domain::{Principal, SessionId};
+use crate::http::App;
+use crate::http::extract::Path;
+use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::postgres::{Action, AuditEntry};
+
+/// Ends one of my sessions.
+#[utoipa::path(delete, path = "/v1/auth/sessions/{id}", tag = "auth", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The session", example = "0123456789abcdef0123456789abcdef")),
+    responses(
+        (status = 204, description = "Ended"),
+        (status = 404, description = "I have no such session", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn end_session(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(session): Path<SessionId>,
+) -> Result<StatusCode, Problem> {
+    if !app.sessions.end(&principal, session).await? {
+        return Err(Problem::new(Code::NotFound));
+    }
+    let entry = AuditEntry::by(principal.user, Action::SessionEnd, session.to_string());
+    app.database.record(principal.scope, &entry).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends all my sessions but this one.
+#[utoipa::path(delete, path = "/v1/auth/sessions", tag = "auth", security(("bearer" = [])), responses(
+    (status = 204, description = "Ended"),
+    (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn end_other_sessions(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+) -> Result<StatusCode, Problem> {
+    app.sessions.end_others(&principal).await?;
+    let entry = AuditEntry::by(principal.user, Action::SessionEnd, "all others".to_owned());
+    app.database.record(principal.scope, &entry).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

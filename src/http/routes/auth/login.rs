@@ -1,0 +1,88 @@
+//! `POST /v1/auth/login`
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{SessionBody, TenantBody, UserBody};
+use crate::domain::{Email, PasswordHash, Slug, Tenant, TenantId, TenantScope, User};
+use crate::http::App;
+use crate::http::extract::Json;
+use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::postgres::{Action, AuditEntry};
+
+/// Who wants to sign in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginRequest {
+    /// The tenant's short name.
+    #[schema(example = "default")]
+    tenant: String,
+    #[schema(example = "admin@localhost")]
+    email: String,
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+}
+
+/// Who signed in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LoginResponse {
+    /// To be shown with every request: `Authorization: Bearer <token>`.
+    token: String,
+    expires_at: DateTime<Utc>,
+    session: SessionBody,
+    user: UserBody,
+    tenant: TenantBody,
+}
+
+/// Signs in.
+#[utoipa::path(post, path = "/v1/auth/login", tag = "auth", request_body = LoginRequest, responses(
+    (status = 200, description = "Signed in", body = LoginResponse),
+    (status = 401, description = "Tenant, e-mail address or password is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn login(State(app): State<App>, Json(request): Json<LoginRequest>) -> Result<impl IntoResponse, Problem> {
+    let (tenant, user) = authenticate(&app, request).await?.ok_or(Problem::new(Code::InvalidCredentials))?;
+    let (token, session) = app.sessions.open(&user, Utc::now()).await?;
+    metrics::counter!("agentapi_session_tokens_sealed_total").increment(1);
+    let entry = AuditEntry::by(user.id, Action::SessionLogin, session.id.to_string());
+    app.database.record(scope(tenant.id), &entry).await?;
+    let body = LoginResponse {
+        token: token.expose().to_owned(),
+        expires_at: session.expires_at,
+        session: session.into(),
+        user: user.into(),
+        tenant: tenant.into(),
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(body)))
+}
+
+/// The user with these credentials. Does the same work, a password's hash above all, for a tenant or user that there is not.
+async fn authenticate(app: &App, request: LoginRequest) -> Result<Option<(Tenant, User)>, Problem> {
+    let tenant = match request.tenant.parse::<Slug>() {
+        Ok(slug) => app.database.tenants().find(&slug).await?,
+        Err(_) => None,
+    };
+    let id = tenant.as_ref().map_or_else(TenantId::new, |tenant| tenant.id);
+    let credentials = match request.email.parse::<Email>() {
+        Ok(email) => app.database.users(scope(id)).credentials(&email).await?,
+        Err(_) => None,
+    };
+    let hash = credentials.as_ref().map_or_else(PasswordHash::of_nobody, |credentials| credentials.password.clone());
+    let _permit = app.hashing().acquire().await.map_err(|error| Problem::internal(error.to_string()))?;
+    let verified = tokio::task::spawn_blocking(move || hash.verify(&request.password)).await;
+    let verified = verified.map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(tenant.zip(credentials).filter(|_| verified).map(|(tenant, credentials)| (tenant, credentials.user)))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "logging in is what makes a caller a tenant's: its user is looked up, and nothing else"
+)]
+const fn scope(tenant: TenantId) -> TenantScope {
+    TenantScope::assume_verified(tenant)
+}

@@ -1,0 +1,116 @@
+//! `GET /status`
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::App;
+use crate::http::problem::{RETRY_AFTER, whole_seconds};
+
+/// How long a part may take to answer: the whole answer comes within two seconds, whatever hangs.
+const CHECK_DEADLINE: Duration = Duration::from_millis(1500);
+
+/// How the server is, and what it needs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StatusResponse {
+    status: Overall,
+    version: &'static str,
+    uptime_seconds: u64,
+    checks: Checks,
+}
+
+/// How the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Overall {
+    /// All is well.
+    Ok,
+    /// Something that requests need is away.
+    Unavailable,
+}
+
+/// What the server needs.
+#[derive(Debug, Serialize, ToSchema)]
+struct Checks {
+    redis: RedisCheck,
+    postgres: Check,
+}
+
+/// How Redis is.
+#[derive(Debug, Serialize, ToSchema)]
+struct RedisCheck {
+    #[serde(flatten)]
+    check: Check,
+    mode: Mode,
+}
+
+/// How a part is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Check {
+    status: Health,
+    /// Time it took to answer, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<f64>,
+}
+
+/// How a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Up,
+    Down,
+    Disabled,
+}
+
+/// What plays Redis's role.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Native,
+    Memory,
+}
+
+/// Whether the server and what it needs are well.
+#[utoipa::path(get, path = "/status", tag = "health", responses(
+    (status = 200, description = "All is well", body = StatusResponse),
+    (status = 503, description = "Redis or Postgres is away", body = StatusResponse),
+))]
+pub(super) async fn get_status(State(app): State<App>) -> Response {
+    let (redis, postgres) = tokio::join!(check_redis(&app), check(app.database.ping()));
+    let down = redis.check.status == Health::Down || postgres.status == Health::Down;
+    let body = StatusResponse {
+        status: if down { Overall::Unavailable } else { Overall::Ok },
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: app.uptime().as_secs(),
+        checks: Checks { redis, postgres },
+    };
+    let mut response = ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
+    if down {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(RETRY_AFTER).into());
+    }
+    response
+}
+
+async fn check_redis(app: &App) -> RedisCheck {
+    match &app.redis {
+        Some(redis) => RedisCheck { check: check(redis.ping()).await, mode: Mode::Native },
+        None => RedisCheck { check: Check { status: Health::Disabled, latency_ms: None }, mode: Mode::Memory },
+    }
+}
+
+async fn check<T, E>(ask: impl Future<Output = Result<T, E>>) -> Check {
+    let start = Instant::now();
+    match tokio::time::timeout(CHECK_DEADLINE, ask).await {
+        Ok(Ok(_)) => {
+            let micros = u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX);
+            Check { status: Health::Up, latency_ms: Some(f64::from(micros) / 1000.0) }
+        }
+        Ok(Err(_)) | Err(_) => Check { status: Health::Down, latency_ms: None },
+    }
+}

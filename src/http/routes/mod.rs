@@ -1,0 +1,47 @@
+//! The routes: one file an endpoint, with its request, its answer and its documentation.
+
+mod agents;
+mod auth;
+mod health;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::{App, gate, openapi};
+
+/// Every route, with the gate that it needs.
+pub(super) fn router(app: &App) -> Router {
+    let documented = documented()
+        .into_iter()
+        .map(|(access, routes)| match access {
+            Access::Unlimited => routes,
+            Access::Open => routes.route_layer(from_fn_with_state(app.clone(), gate::open)),
+            Access::SignedIn => routes.route_layer(from_fn_with_state(app.clone(), gate::signed_in)),
+        })
+        .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::merge);
+    let (routes, document) = documented.split_for_parts();
+    let open_pages = openapi::pages(document).route_layer(from_fn_with_state(app.clone(), gate::open));
+    routes.merge(open_pages).with_state(app.clone())
+}
+
+/// Who may use a group of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everybody, as often as they like: what probes and scrapers ask.
+    Unlimited,
+    /// Everybody, by a limit an address.
+    Open,
+    /// Who shows a living session, by a limit a user.
+    SignedIn,
+}
+
+/// Every documented route.
+pub(super) fn documented() -> [(Access, OpenApiRouter<App>); 4] {
+    [
+        (Access::Unlimited, health::routes()),
+        (Access::Open, auth::open_routes()),
+        (Access::SignedIn, auth::routes()),
+        (Access::SignedIn, agents::routes()),
+    ]
+}

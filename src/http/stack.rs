@@ -1,0 +1,93 @@
+//! The layers around every route, written once, in the order in which a request meets them.
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::App;
+use super::client_ip::find_client_ip;
+use super::host::check_host;
+use super::problem::{Code, Problem};
+use super::respond::respond;
+
+/// Longest body that is read, but for uploads.
+const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// Longest that a handler may take to begin its answer: more than an agent that does not react is waited for.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Puts the layers around `routes`.
+pub(super) fn around(routes: Router, app: &App) -> Router {
+    routes.layer(
+        ServiceBuilder::new()
+            // 1. A request id: ours, never the client's, since it goes into the log.
+            .map_request(forget_request_id)
+            .layer(SetRequestIdLayer::x_request_id(NewRequestId))
+            .layer(PropagateRequestIdLayer::x_request_id())
+            .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+            // 2. A span, a log line, metrics, and the body of every error answer.
+            .layer(from_fn(respond))
+            // 3. A panic becomes an error answer.
+            .layer(CatchPanicLayer::custom(panicked))
+            // 4. Is it for this host?
+            .layer(from_fn_with_state(app.clone(), check_host))
+            // 5. May this page call (browsers only)?
+            .layer(cors(&app.settings.allowed_origins))
+            // 6. Where does it come from?
+            .layer(from_fn_with_state(app.clone(), find_client_ip))
+            // 7. How long, and how large?
+            .layer(from_fn(deadline))
+            .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)),
+        // 8. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
+    )
+}
+
+#[derive(Clone)]
+struct NewRequestId;
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).ok().map(RequestId::new)
+    }
+}
+
+fn forget_request_id<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    request.headers_mut().remove("x-request-id");
+    request
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer asks for")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Problem::internal(format!("panic: {}", message.unwrap_or("of an unknown kind"))).into_response()
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(DEADLINE, next.run(request)).await;
+    answer.unwrap_or_else(|_| Problem::new(Code::DeadlineExceeded).into_response())
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok()))
+    };
+    let exposed = ["x-request-id", "ratelimit", "ratelimit-policy", "retry-after", "location"].map(HeaderName::from_static);
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .expose_headers(exposed)
+        .max_age(Duration::from_secs(300))
+}

@@ -1,0 +1,79 @@
+//! What handlers and layers share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+
+use super::host::AllowedHosts;
+use crate::agent::Supervisor;
+use crate::config;
+use crate::lifecycle::Lifecycle;
+use crate::postgres::Database;
+use crate::rate_limit::RateLimiter;
+use crate::redis::Redis;
+use crate::session::Sessions;
+
+/// The running server. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<State>);
+
+/// What the server is made of.
+pub struct Parts {
+    /// The settings of the server itself.
+    pub settings: config::Server,
+    /// Postgres.
+    pub database: Database,
+    /// Redis, if it is on.
+    pub redis: Option<Redis>,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Rate limits, if they are on.
+    pub limiter: Option<RateLimiter>,
+    /// Agents.
+    pub agents: Supervisor,
+    /// When to stop.
+    pub lifecycle: Lifecycle,
+    /// The collected metrics.
+    pub metrics: PrometheusHandle,
+}
+
+struct State {
+    parts: Parts,
+    started: Instant,
+    hosts: AllowedHosts,
+    hashing: Semaphore,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let hosts = AllowedHosts::new(&parts.settings.allowed_hosts);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(State { parts, started: Instant::now(), hosts, hashing: Semaphore::new(cores) }))
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    pub(super) fn hosts(&self) -> &AllowedHosts {
+        &self.0.hosts
+    }
+
+    /// Passwords that may be hashed at once: each takes a core and 19 MiB.
+    pub(super) fn hashing(&self) -> &Semaphore {
+        &self.0.hashing
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
+}

@@ -1,0 +1,37 @@
+//! Logs to standard error, metrics for `/metrics`.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::config::{Log, LogFormat};
+
+/// Upper bounds of the latency buckets, in seconds.
+const LATENCY_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// Begins to log as `settings` say. Once a process.
+pub fn log(settings: &Log) {
+    let filter = EnvFilter::new(settings.level.as_str());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
+    match settings.format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+}
+
+/// Begins to collect metrics. Once a process.
+///
+/// # Errors
+/// If somebody else collects them already.
+pub fn metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS)?.install_recorder()?;
+    describe_counter!("agentapi_http_requests_total", "Requests answered, by method, route and status");
+    describe_histogram!("agentapi_http_request_seconds", "Time to answer a request, streams until their first byte");
+    describe_counter!("agentapi_rate_limit_decisions_total", "Rate limit decisions, by outcome and by who decided");
+    describe_counter!("agentapi_session_checks_total", "Session checks, by result");
+    describe_counter!("agentapi_session_tokens_sealed_total", "Session tokens sealed");
+    describe_gauge!("agentapi_agents_running", "Agents that live on this server");
+    describe_gauge!("agentapi_event_streams", "Event streams being served");
+    Ok(handle)
+}
