@@ -44,6 +44,17 @@ pub(super) enum Change {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Busy;
 
+/// What may become of the last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// It is of an earlier life and stays as it is.
+    Frozen,
+    /// It was given out as settled as it is.
+    Settled,
+    /// It was not.
+    Unsettled,
+}
+
 /// See the module.
 pub(super) struct Conversation {
     agent_type: AgentType,
@@ -61,10 +72,7 @@ pub(super) struct Conversation {
     prompt_waits: bool,
     /// When sending began, while a user message is being typed.
     sending_since: Option<DateTime<Utc>>,
-    /// The last message is of an earlier life and stays as it is.
-    frozen: bool,
-    /// The last message changed since it was last given out as settled.
-    unsettled: bool,
+    last: Last,
 }
 
 impl Conversation {
@@ -84,12 +92,10 @@ impl Conversation {
             ready: false,
             prompt_waits,
             sending_since: None,
-            frozen,
-            unsettled: false,
+            last: Last::Frozen,
         };
         if !frozen {
             conversation.push(MessageRole::Agent, Arc::from(""), now.wall);
-            conversation.unsettled = true;
         }
         conversation
     }
@@ -156,23 +162,19 @@ impl Conversation {
     pub(super) fn sent(&mut self, text: Arc<str>, before: Arc<str>, now: Now) -> Vec<Change> {
         let since = self.sending_since.take().unwrap_or(now.wall);
         self.baseline = before;
-        self.frozen = false;
         self.quiet_at = Some(now.instant + self.quiet_after);
         let user = self.push(MessageRole::User, text, since);
         let answer = self.answer();
         let agent = self.push(MessageRole::Agent, answer, now.wall);
-        self.unsettled = true;
         let mut changes = vec![Change::Message(user.clone()), Change::Settled(user), Change::Message(agent)];
         changes.extend(self.settle_status());
         changes
     }
 
-    /// The agent did not take the message.
-    pub(super) fn not_sent(&mut self, now: Now) -> Vec<Change> {
+    /// The agent did not take the message. What was typed is taken back, so the screen is read when it next changes.
+    pub(super) fn not_sent(&mut self) -> Vec<Change> {
         self.sending_since = None;
-        let mut changes = self.read_screen(now);
-        changes.extend(self.settle_status());
-        changes
+        self.settle_status()
     }
 
     /// The agent is gone: what its last message is now, it stays.
@@ -199,15 +201,16 @@ impl Conversation {
     }
 
     fn settled(&mut self) -> Vec<Change> {
-        if !std::mem::take(&mut self.unsettled) {
+        if self.last != Last::Unsettled {
             return Vec::new();
         }
+        self.last = Last::Settled;
         self.messages.last().cloned().map(Change::Settled).into_iter().collect()
     }
 
     /// Brings the agent's last message up to what the screen shows; not while the user's typing shows on it.
     fn read_screen(&mut self, now: Now) -> Vec<Change> {
-        if self.frozen || self.sending_since.is_some() {
+        if self.last == Last::Frozen || self.sending_since.is_some() {
             return Vec::new();
         }
         let content = self.answer();
@@ -215,7 +218,7 @@ impl Conversation {
             Some(last) if last.role == MessageRole::Agent && last.content != content => {
                 last.content = content;
                 last.time = now.wall;
-                self.unsettled = true;
+                self.last = Last::Unsettled;
                 vec![Change::Message(last.clone())]
             }
             _ => Vec::new(),
@@ -233,6 +236,7 @@ impl Conversation {
         let id = self.messages.last().map_or(0, |last| last.id + 1);
         let message = Message { id, role, content, time };
         self.messages.push(message.clone());
+        self.last = Last::Unsettled;
         message
     }
 }

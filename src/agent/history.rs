@@ -29,10 +29,23 @@ pub trait History: Send + Sync + 'static {
 #[error(transparent)]
 pub struct HistoryError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Longest one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// First and longest pause between attempts.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long the store is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Longest one attempt may take.
+    attempt: Duration,
+    /// First pause between attempts; each is twice as long as the one before.
+    first_pause: Duration,
+    /// Longest pause between attempts.
+    longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { attempt: Duration::from_secs(5), first_pause: Duration::from_millis(100), longest_pause: Duration::from_secs(10) }
+    }
+}
+
 /// Attempts once the agent has ended.
 const LAST_ATTEMPTS: u32 = 2;
 
@@ -64,9 +77,13 @@ struct Waiting {
 impl Saver {
     /// Starts storing to `history` on a task of `tasks`.
     pub(super) fn start(history: impl History, tasks: &TaskTracker) -> (Self, Saved) {
+        Self::start_patient(history, tasks, Patience::default())
+    }
+
+    fn start_patient(history: impl History, tasks: &TaskTracker, patience: Patience) -> (Self, Saved) {
         let queue = Arc::new(Queue::default());
         let (saved, progress) = watch::channel(0);
-        let store = Store { history, queue: Arc::clone(&queue), saved };
+        let store = Store { history, patience, queue: Arc::clone(&queue), saved };
         let task = tasks.spawn(store.run().in_current_span());
         (Self { queue, task }, progress)
     }
@@ -118,13 +135,14 @@ impl Queue {
 
 struct Store<H> {
     history: H,
+    patience: Patience,
     queue: Arc<Queue>,
     saved: watch::Sender<u64>,
 }
 
 impl<H: History> Store<H> {
     async fn run(self) {
-        let mut back_off = BACK_OFF.0;
+        let mut back_off = self.patience.first_pause;
         let mut attempts_left = LAST_ATTEMPTS;
         loop {
             let closed = self.queue.closed.is_cancelled();
@@ -141,7 +159,7 @@ impl<H: History> Store<H> {
             }
             let Err(error) = self.attempt(&messages).await else {
                 self.saved.send_replace(number);
-                back_off = BACK_OFF.0;
+                back_off = self.patience.first_pause;
                 continue;
             };
             if closed {
@@ -156,12 +174,12 @@ impl<H: History> Store<H> {
             }
             self.queue.put_back(messages);
             self.pause(back_off, closed).await;
-            back_off = (back_off * 2).min(BACK_OFF.1);
+            back_off = (back_off * 2).min(self.patience.longest_pause);
         }
     }
 
     async fn attempt(&self, messages: &[Message]) -> Result<(), HistoryError> {
-        timeout(ATTEMPT, self.history.save(messages.to_vec()))
+        timeout(self.patience.attempt, self.history.save(messages.to_vec()))
             .await
             .unwrap_or_else(|_| Err(HistoryError("the store did not answer in time".into())))
     }
@@ -169,7 +187,7 @@ impl<H: History> Store<H> {
     /// Waits before another attempt; the end of the agent cuts it short, once.
     async fn pause(&self, back_off: Duration, closed: bool) {
         if closed {
-            tokio::time::sleep(BACK_OFF.0).await;
+            tokio::time::sleep(self.patience.first_pause).await;
         } else {
             let _cut = timeout(back_off, self.queue.closed.cancelled()).await;
         }

@@ -1,3 +1,15 @@
-//! Black-box tests.
+//! Black-box tests: the real program, real Postgres, real Redis, real pseudo-terminals, faults on purpose.
+//!
+//! Run by `make test`, which starts the Postgres that `AGENTAPI_TEST_DATABASE_URL` names; each test makes a database of its own
+//! in it, starts a Redis of its own where it needs one, and starts the program on a free port.
 
+mod agents;
+mod auth;
 mod deployment;
+mod isolation;
+mod module_directions;
+mod problems;
+mod rate_limit;
+mod redis_faults;
+mod row_level_security;
+mod support;

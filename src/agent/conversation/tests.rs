@@ -1,1 +1,163 @@
+use super::*;
 
+const QUIET: Duration = Duration::from_secs(2);
+
+/// A conversation with a clock that the test turns.
+struct Scene {
+    conversation: Conversation,
+    now: Now,
+}
+
+impl Scene {
+    fn new(agent_type: AgentType) -> Self {
+        Self::resumed(agent_type, Vec::new(), false)
+    }
+
+    fn resumed(agent_type: AgentType, history: Vec<Message>, prompt: bool) -> Self {
+        let now = Now::read();
+        Self { conversation: Conversation::new(agent_type, history, prompt, QUIET, now), now }
+    }
+
+    fn after(&mut self, span: Duration) -> Now {
+        self.now.instant += span;
+        self.now.wall += span;
+        self.now
+    }
+
+    fn shows(&mut self, screen: &str) -> Vec<String> {
+        let now = self.after(Duration::from_millis(10));
+        short(&self.conversation.screen_changed(screen.into(), now))
+    }
+
+    fn quiet(&mut self) -> Vec<String> {
+        let now = self.after(QUIET);
+        short(&self.conversation.tick(now))
+    }
+
+    /// Sends a message at the screen of this moment.
+    fn sends(&mut self, text: &str, shows: &str) -> Vec<String> {
+        let before = Arc::clone(&self.conversation.screen);
+        let mut seen = short(&self.conversation.begin_sending(self.now).expect("it is idle"));
+        seen.extend(self.shows(shows));
+        let now = self.after(Duration::from_millis(10));
+        seen.extend(short(&self.conversation.sent(text.into(), before, now)));
+        seen
+    }
+}
+
+fn short(changes: &[Change]) -> Vec<String> {
+    let text = |message: &Message| format!("{} {} {}", message.id, message.role.as_str(), message.content);
+    changes
+        .iter()
+        .map(|change| match change {
+            Change::Status(status) => status.to_string(),
+            Change::Message(message) => text(message),
+            Change::Settled(message) => format!("settled {}", message.id),
+        })
+        .collect()
+}
+
+#[test]
+fn an_agent_is_stable_once_ready_and_quiet() {
+    let mut scene = Scene::new(AgentType::Claude);
+    assert_eq!(scene.shows("loading"), ["0 agent loading"]);
+    assert!(scene.quiet().is_empty(), "quiet, but not ready");
+    assert_eq!(scene.conversation.deadline(), None, "nothing to wait for");
+    assert_eq!(scene.shows("Welcome\n> "), ["0 agent Welcome"]);
+    let early = scene.after(Duration::from_millis(1999));
+    assert!(scene.conversation.tick(early).is_empty());
+    assert_eq!(scene.quiet(), ["settled 0", "stable"]);
+    assert_eq!(scene.conversation.deadline(), None);
+    assert_eq!(scene.shows("Welcome\n> tip"), ["running"]);
+    assert_eq!(scene.shows("no prompt"), ["0 agent no prompt"]);
+    assert_eq!(scene.quiet(), ["settled 0", "stable"], "once ready, always ready");
+}
+
+#[test]
+fn a_custom_agent_is_ready_when_quiet_even_if_it_is_silent() {
+    let mut scene = Scene::new(AgentType::Custom);
+    assert_eq!(scene.quiet(), ["settled 0", "stable"]);
+    let mut scene = Scene::new(AgentType::Custom);
+    assert_eq!(scene.shows("$"), ["0 agent $"]);
+    assert_eq!(scene.quiet(), ["settled 0", "stable"]);
+}
+
+#[test]
+fn a_message_is_followed_by_one_answer_that_grows_in_place() {
+    let mut scene = Scene::new(AgentType::Custom);
+    scene.quiet();
+    assert_eq!(scene.sends("hi", "hi"), ["running", "1 user hi", "settled 1", "2 agent "]);
+    assert_eq!(scene.shows("hi\nhel"), ["2 agent hel"]);
+    assert_eq!(scene.shows("hi\nhello"), ["2 agent hello"]);
+    assert_eq!(scene.quiet(), ["settled 2", "stable"]);
+    assert_eq!(scene.shows("hi\nhello\nby the way"), ["running", "2 agent hello\nby the way"]);
+    assert_eq!(scene.quiet(), ["settled 2", "stable"]);
+    let screen = "hi\nhello\nby the way";
+    assert_eq!(scene.sends("hi", screen), ["running", "3 user hi", "settled 3", "4 agent "]);
+    assert_eq!(scene.shows(&format!("{screen}\nhi\nhello")), ["4 agent hello"]);
+}
+
+#[test]
+fn a_screen_that_never_changes_does_not_wedge() {
+    let mut scene = Scene::new(AgentType::Custom);
+    scene.shows("same");
+    for round in 0..3 {
+        scene.quiet();
+        let seen = scene.sends("x", "same");
+        assert_eq!(seen.last().unwrap(), &format!("{} agent ", 2 + 2 * round));
+        assert_eq!(scene.quiet().last().unwrap(), "stable");
+    }
+}
+
+#[test]
+fn nobody_sends_while_the_agent_is_busy_or_another_sends() {
+    let mut scene = Scene::new(AgentType::Custom);
+    assert_eq!(scene.conversation.begin_sending(scene.now), Err(Busy));
+    scene.quiet();
+    assert!(scene.conversation.begin_sending(scene.now).is_ok());
+    assert_eq!(scene.conversation.begin_sending(scene.now), Err(Busy));
+}
+
+#[test]
+fn typing_shows_in_no_message_and_a_failed_message_leaves_no_trace() {
+    let mut scene = Scene::new(AgentType::Custom);
+    scene.shows("hello");
+    scene.quiet();
+    scene.conversation.begin_sending(scene.now).unwrap();
+    assert!(scene.shows("hello\ntyped").is_empty());
+    assert!(scene.shows("hello").is_empty());
+    assert!(short(&scene.conversation.not_sent()).is_empty());
+    assert_eq!(scene.quiet(), ["stable"]);
+    assert_eq!(scene.conversation.messages().len(), 1);
+}
+
+#[test]
+fn an_initial_prompt_keeps_the_agent_running_until_it_is_answered() {
+    let mut scene = Scene::resumed(AgentType::Custom, Vec::new(), true);
+    assert!(scene.quiet().is_empty());
+    assert!(scene.conversation.prompt_is_due());
+    assert_eq!(scene.sends("go", "go\ngone"), ["settled 0", "1 user go", "settled 1", "2 agent gone"]);
+    assert!(!scene.conversation.prompt_is_due());
+    assert_eq!(scene.quiet(), ["settled 2", "stable"]);
+}
+
+#[test]
+fn history_is_continued() {
+    let message = |id, role| Message { id, role, content: "old".into(), time: Utc::now() };
+    let history = vec![message(4, MessageRole::User), message(5, MessageRole::Agent)];
+    let mut scene = Scene::resumed(AgentType::Custom, history.clone(), false);
+    assert!(scene.shows("start screen").is_empty(), "the last answer stays as it is");
+    assert_eq!(scene.quiet(), ["stable"]);
+    let seen = scene.sends("new", "start screen\nnew\nanswer");
+    assert_eq!(seen, ["running", "6 user new", "settled 6", "7 agent answer"]);
+
+    let mut scene = Scene::resumed(AgentType::Custom, history[..1].to_vec(), false);
+    assert_eq!(scene.shows("start screen"), ["5 agent start screen"], "an unanswered question gets what there is");
+}
+
+#[test]
+fn the_end_settles_the_last_message() {
+    let mut scene = Scene::new(AgentType::Custom);
+    scene.shows("bye");
+    assert_eq!(short(&scene.conversation.ended(scene.now)), ["settled 0"]);
+}

@@ -13,7 +13,7 @@ use crate::domain::TerminalSize;
 use super::super::history::{History, Saved, Saver};
 use super::super::launch::SpawnError;
 use super::super::pty::{Exit, Pty};
-use super::life::Life;
+use super::life::{Life, Urge};
 use super::projection::Projection;
 use super::{Ended, Pace, Reply, SendError, SpawnOptions};
 
@@ -49,9 +49,9 @@ impl Actor {
     ) -> Result<(Self, Saved), SpawnError> {
         let prompt = initial_prompt(options.initial_prompt.as_deref())?;
         let pty = Pty::spawn(&options.launch, options.size)?;
-        let (saver, saved) = Saver::start(history, tasks);
+        let (saver, progress) = Saver::start(history, tasks);
         let pace = options.pace;
-        Ok((Self { pace, pty, life: Life::new(options, prompt, saver, screen) }, saved))
+        Ok((Self { pace, pty, life: Life::new(options, prompt, saver, screen) }, progress))
     }
 
     pub(super) fn projection(&self) -> Arc<Projection> {
@@ -113,8 +113,10 @@ impl Actor {
                 },
                 exit = pty.program.ended() => break exit_or_unknown(exit),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
-                    if life.kill_is_due() {
-                        break kill(pty).await;
+                    match life.urge() {
+                        Urge::Kill => break kill(pty).await,
+                        Urge::HangUp => pty.program.hang_up(),
+                        Urge::Nothing => {}
                     }
                     life.tick();
                 }
@@ -147,13 +149,11 @@ fn initial_prompt(text: Option<&str>) -> Result<Option<Arc<str>>, SpawnError> {
 }
 
 async fn kill(pty: &mut Pty) -> Exit {
-    match timeout(KILLED, pty.program.kill()).await {
-        Ok(exit) => exit_or_unknown(exit),
-        Err(_) => {
-            tracing::error!("a killed agent is not gone");
-            Exit { code: None, signal: None }
-        }
-    }
+    let Ok(exit) = timeout(KILLED, pty.program.kill()).await else {
+        tracing::error!("a killed agent is not gone");
+        return Exit { code: None, signal: None };
+    };
+    exit_or_unknown(exit)
 }
 
 fn exit_or_unknown(exit: std::io::Result<Exit>) -> Exit {

@@ -19,6 +19,22 @@ use super::{Pace, SpawnOptions};
 /// Space and backspace: end Amp's start animation, whose screen would never be quiet.
 const AMP_WAKE: &[u8] = b" \x08";
 
+/// How a program that was asked to end is made to.
+#[derive(Clone, Copy)]
+struct Stop {
+    /// When it is told that its terminal is gone, unless it was.
+    hang_up_at: Option<Instant>,
+    /// When it is killed.
+    kill_at: Instant,
+}
+
+/// What is due for a program that was asked to end.
+pub(super) enum Urge {
+    Nothing,
+    HangUp,
+    Kill,
+}
+
 /// See the module.
 pub(super) struct Life {
     pub(super) pace: Pace,
@@ -34,8 +50,8 @@ pub(super) struct Life {
     /// When output that is not on the screen text yet is put there.
     frame_at: Option<Instant>,
     last_frame: Instant,
-    /// When the program is killed, once it was asked to end.
-    kill_at: Option<Instant>,
+    /// Once the program was asked to end.
+    stop: Option<Stop>,
 }
 
 impl Life {
@@ -60,7 +76,7 @@ impl Life {
             sending: None,
             frame_at: None,
             last_frame: now.instant,
-            kill_at: None,
+            stop: None,
         }
     }
 
@@ -71,7 +87,8 @@ impl Life {
     /// The next moment at which something is to be done.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let sending = self.sending.as_ref().map(|sending| sending.delivery.deadline());
-        let deadlines = [self.frame_at, self.emulator.frame_deadline(), self.conversation.deadline(), sending, self.kill_at];
+        let stop = self.stop.map(|stop| stop.hang_up_at.unwrap_or(stop.kill_at).min(stop.kill_at));
+        let deadlines = [self.frame_at, self.emulator.frame_deadline(), self.conversation.deadline(), sending, stop];
         deadlines.into_iter().flatten().min()
     }
 
@@ -177,19 +194,31 @@ impl Life {
 
     /// Asks the program to end, and has it killed after `grace`; asked again, the shorter grace counts.
     pub(super) fn stop(&mut self, pty: &Pty, grace: Duration) {
-        let kill_at = Instant::now() + grace;
-        if self.kill_at.is_none() {
+        let now = Instant::now();
+        let kill_at = now + grace;
+        if let Some(stop) = &mut self.stop {
+            stop.kill_at = stop.kill_at.min(kill_at);
+        } else {
             pty.program.terminate();
+            self.stop = Some(Stop { hang_up_at: Some(now + self.pace.hang_up.min(grace / 2)), kill_at });
         }
-        self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.kill_at.is_some()
+        self.stop.is_some()
     }
 
-    pub(super) fn kill_is_due(&self) -> bool {
-        self.kill_at.is_some_and(|at| at <= Instant::now())
+    /// What a program that was asked to end is due now; each once.
+    pub(super) fn urge(&mut self) -> Urge {
+        let now = Instant::now();
+        match &mut self.stop {
+            Some(stop) if stop.kill_at <= now => Urge::Kill,
+            Some(stop) if stop.hang_up_at.is_some_and(|at| at <= now) => {
+                stop.hang_up_at = None;
+                Urge::HangUp
+            }
+            _ => Urge::Nothing,
+        }
     }
 
     /// Settles and stores everything; whoever listens or waits learns that the agent ended.

@@ -106,7 +106,7 @@ pub enum SendError {
 }
 
 impl LiveAgent {
-    /// Starts an agent. Its tasks run on `tasks`, whoever drops the future that calls this; they end when the agent has.
+    /// Starts an agent. Its tasks run on `tasks`, so that a shutdown can wait for them; they end with the agent.
     ///
     /// # Errors
     /// [`SpawnError`]: whether the program or the machine is at fault.

@@ -24,6 +24,8 @@ pub struct Pace {
     pub reaction: Duration,
     /// Longest wait of a sender until its message is stored; it is stored later then.
     pub stored: Duration,
+    /// From SIGTERM to SIGHUP, in which a program that knows how to end can do so. At most half of the grace it is given.
+    pub hang_up: Duration,
     /// From the program's end to the end of its output, which a process that left the session may hold open.
     pub last_output: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for Pace {
             press_again: ms(3000),
             reaction: ms(15_000),
             stored: ms(5000),
+            hang_up: ms(500),
             last_output: ms(500),
         }
     }

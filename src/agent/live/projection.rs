@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use crate::domain::{AgentStatus, Message};
@@ -55,7 +56,7 @@ impl Projection {
         Subscription {
             messages: Arc::clone(&state.messages),
             status: state.status,
-            events: state.events.as_ref().map(broadcast::Sender::subscribe),
+            events: state.events.as_ref().map(broadcast::Sender::subscribe).ok_or(StreamEnd::Ended),
         }
     }
 
@@ -98,7 +99,7 @@ pub struct Subscription {
     pub messages: Arc<Vec<Message>>,
     /// The status then.
     pub status: AgentStatus,
-    events: Option<broadcast::Receiver<AgentEvent>>,
+    events: Result<broadcast::Receiver<AgentEvent>, StreamEnd>,
 }
 
 impl Subscription {
@@ -113,11 +114,16 @@ impl Subscription {
     /// # Errors
     /// [`StreamEnd`], and from then on always: the agent ended, or this subscriber missed something.
     pub async fn next(&mut self) -> Result<AgentEvent, StreamEnd> {
-        let Some(events) = &mut self.events else { return Err(StreamEnd::Ended) };
-        events.recv().await.map_err(|error| match error {
-            broadcast::error::RecvError::Closed => StreamEnd::Ended,
-            broadcast::error::RecvError::Lagged(_) => StreamEnd::Lagged,
-        })
+        let end = match &mut self.events {
+            Ok(events) => match events.recv().await {
+                Ok(event) => return Ok(event),
+                Err(RecvError::Closed) => StreamEnd::Ended,
+                Err(RecvError::Lagged(_)) => StreamEnd::Lagged,
+            },
+            Err(end) => *end,
+        };
+        self.events = Err(end);
+        Err(end)
     }
 }
 

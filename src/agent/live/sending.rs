@@ -47,7 +47,7 @@ impl Life {
         self.publish(changes);
         let bracketed_paste = self.emulator.bracketed_paste();
         if self.outbox.push(&typing::keys(&text, bracketed_paste)).is_err() {
-            let changes = self.conversation.not_sent(now);
+            let changes = self.conversation.not_sent();
             self.publish(changes);
             return answer(reply, Err(SendError::Unresponsive));
         }
@@ -88,7 +88,7 @@ impl Life {
         if reply.is_none() {
             tracing::warn!("an agent did not react to its initial prompt");
         }
-        let changes = self.conversation.not_sent(Now::read());
+        let changes = self.conversation.not_sent();
         self.publish(changes);
         answer(reply, Err(SendError::Unresponsive));
     }

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use pty_process::{OwnedReadPty, OwnedWritePty};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
@@ -123,9 +124,14 @@ impl Program {
         Ok(status?.into())
     }
 
-    /// Asks the program and its session to end (SIGTERM, SIGHUP, and SIGCONT in case they are halted).
+    /// Asks the program and its session to end (SIGTERM).
     pub(crate) fn terminate(&self) {
-        self.group.terminate();
+        self.group.signal(Signal::TERM);
+    }
+
+    /// Tells the program and its session that their terminal is gone (SIGHUP): ends interactive shells, which ignore SIGTERM.
+    pub(crate) fn hang_up(&self) {
+        self.group.signal(Signal::HUP);
     }
 
     /// Ends the program and its session at once, and waits until it is reaped.
@@ -134,6 +140,3 @@ impl Program {
         self.ended().await
     }
 }
-
-#[cfg(test)]
-mod tests;

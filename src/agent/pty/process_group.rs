@@ -21,11 +21,11 @@ impl ProcessGroup {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
-    /// Asks every process to end.
-    pub(super) fn terminate(&self) {
+    /// Signals every process, those that are halted too.
+    pub(super) fn signal(&self, signal: Signal) {
         let Some(leader) = self.0 else { return };
         let outside = members(leader);
-        for signal in [Signal::TERM, Signal::HUP, Signal::CONT] {
+        for signal in [signal, Signal::CONT] {
             send_group(leader, signal);
             for process in &outside {
                 send(*process, signal);

@@ -25,6 +25,8 @@ pub(crate) struct Emulator {
     events: Events,
     size: TerminalSize,
     title: Arc<str>,
+    /// Failures of the emulator that were survived.
+    restarts: u32,
 }
 
 /// What the emulator has to say; taken out after each piece of input.
@@ -73,6 +75,7 @@ impl Emulator {
             events,
             size,
             title: Arc::from(""),
+            restarts: 0,
         }
     }
 
@@ -121,7 +124,8 @@ impl Emulator {
     /// panic, the terminal goes on with a blank screen instead of taking the agent's task down.
     fn guarded(&mut self, step: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
-            tracing::error!("the terminal emulator failed on an agent's output; its screen is cleared");
+            self.restarts += 1;
+            tracing::error!(restarts = self.restarts, "the terminal emulator failed on an agent's output; its screen is cleared");
             self.events = Events::default();
             self.term = new_term(self.size, self.events.clone());
             self.parser = Processor::new();

@@ -57,6 +57,12 @@ impl OscFilter {
         }
     }
 
+    /// Bytes held back.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.command.len()
+    }
+
     /// Passes on a complete command if it is wanted.
     fn finish(&mut self, end: u8, emulator: &mut impl FnMut(&[u8])) {
         if matches!(end, BEL | ESCAPE) && self.command.len() <= MAX_COMMAND && is_wanted(&self.command) {

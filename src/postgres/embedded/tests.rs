@@ -77,13 +77,9 @@ async fn a_second_start_finds_the_data_of_the_first() {
     let first = data.open().await;
     execute(&first, "CREATE TABLE kept AS SELECT 7::bigint AS n").await;
     first.stop().await.expect("stopped");
-    let began = Instant::now();
     let second = data.open().await;
-    println!("start on an existing cluster: {:?}", began.elapsed());
     assert_eq!(number(&second, "SELECT n FROM kept").await, 7);
-    let began = Instant::now();
     second.stop().await.expect("stopped");
-    println!("stop: {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -159,9 +155,11 @@ async fn remains_of_a_crash_do_not_mislead() {
     let cluster = data.postgres("data");
     let account = account::Account::choose(&cluster).expect("a user");
     let mut other = account.command(Path::new("/bin/sleep"));
-    let mut other = other.arg("1000").spawn().expect("sleeps");
+    other.arg("1000");
+    let mut other = tokio::process::Command::from(other).kill_on_drop(true).spawn().expect("sleeps");
+    let pid = other.id().expect("runs");
     std::fs::create_dir(data.postgres("run")).expect("made");
-    let lines = format!("{}\n{}\n1\n{PORT}\n{}\n\n", other.id(), cluster.display(), data.postgres("run").display());
+    let lines = format!("{pid}\n{}\n1\n{PORT}\n{}\n\n", cluster.display(), data.postgres("run").display());
     for remains in [cluster.join("postmaster.pid"), data.postgres("run/.s.PGSQL.5432"), data.postgres("run/.s.PGSQL.5432.lock")] {
         std::fs::write(&remains, &lines).expect("written");
         account.give(&remains).expect("given");
@@ -172,8 +170,7 @@ async fn remains_of_a_crash_do_not_mislead() {
     assert_eq!(number(&embedded, "SELECT 1::bigint").await, 1);
     embedded.stop().await.expect("stopped");
     assert!(other.try_wait().expect("our child").is_none(), "the other program was left alone");
-    other.kill().expect("killed");
-    other.wait().expect("ended");
+    other.kill().await.expect("killed");
 }
 
 #[tokio::test]

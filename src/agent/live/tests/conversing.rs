@@ -1,8 +1,8 @@
 //! Messages there and back.
 
 use super::{
-    AgentEvent, AgentStatus, Arc, Duration, LIMIT, MessageRole, Pace, SendError, SpawnOptions, Store, options, said, script,
-    stable, start, start_with, until_screen, until_stable, within,
+    AgentEvent, AgentStatus, Arc, Duration, LIMIT, MessageRole, SendError, SpawnOptions, Store, options, said, script, stable,
+    start, start_with, until_screen, until_stable, within,
 };
 use crate::domain::{AgentType, Message, TerminalSize};
 use MessageRole::{Agent, User};
@@ -172,5 +172,4 @@ async fn a_spinning_title_keeps_an_agent_running() {
     let (agent, mut events) = start(SpawnOptions { agent_type: AgentType::Claude, ..script(spin) });
     until_stable(&mut events).await;
     assert!(agent.screen().contains("done"), "it was never quiet before");
-    assert_eq!(Pace::default().quiet, Duration::from_secs(2));
 }

@@ -38,6 +38,18 @@ async fn a_program_that_exits_ends_the_agent_with_its_code_and_last_words() {
 }
 
 #[tokio::test]
+async fn a_program_sees_the_environment_it_was_given_and_nothing_else() {
+    let (agent, _events) = start(options("env", &[]));
+    within(agent.wait_ended()).await;
+    let screen = agent.screen();
+    let mut names: Vec<_> = screen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    names.sort_unstable();
+    names.retain(|name| !matches!(*name, "LANG" | "LC_ALL" | "TZ"));
+    assert_eq!(names, ["HOME", "PATH", "TERM"], "{screen}");
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "the server has more than that");
+}
+
+#[tokio::test]
 async fn a_program_that_is_killed_ends_the_agent_with_the_signal() {
     let (agent, _events) = start(script("kill -9 $$"));
     let ended = within(agent.wait_ended()).await;

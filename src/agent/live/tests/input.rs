@@ -1,8 +1,8 @@
 //! Who may send what, when.
 
 use super::{
-    AgentStatus, Duration, Pace, SendError, SpawnOptions, options, said, script, stable, start, until_screen, until_stable,
-    within,
+    AgentStatus, Duration, MessageRole, Pace, SendError, SpawnOptions, options, said, script, stable, start, until_screen,
+    until_stable, within,
 };
 
 #[tokio::test]
@@ -33,17 +33,29 @@ async fn empty_and_huge_messages_are_refused() {
 
 #[tokio::test]
 async fn raw_input_passes_a_message_on_its_way_and_is_not_recorded() {
-    // No echo and no reaction: the message stays on its way until a raw key ends the wait.
-    let (agent, mut events) = stable(script("stty -echo -icanon; dd bs=1 count=3 2>/dev/null; echo; exec cat")).await;
-    let sending = tokio::join!(agent.send_user("ab"), async {
-        until_screen(&agent, |screen| screen == "ab").await;
-        agent.send_raw("").await.unwrap();
-        agent.send_raw("!").await.unwrap();
-    });
-    within(async { sending.0 }).await.unwrap();
+    // Shows what it reads, but Return leaves no trace: the message is on its way until a raw key shows.
+    let (agent, mut events) = stable(SpawnOptions { pace: short_tempered(), ..script("stty raw -echo; exec cat") }).await;
+    let mut screens = agent.subscribe_screen();
+    let mut passed = 0;
+    let presses = async {
+        loop {
+            agent.send_raw("").await.unwrap();
+            agent.send_raw("!").await.unwrap();
+            screens.next().await.unwrap();
+            passed += 1;
+        }
+    };
+    let sent = within(async {
+        tokio::select! {
+            sent = agent.send_user("ab") => sent,
+            () = presses => unreachable!("it has no end"),
+        }
+    })
+    .await;
+    assert_eq!(sent, Ok(()));
+    assert!(passed > 0);
     until_stable(&mut events).await;
-    assert!(agent.screen().starts_with("ab!"), "{:?}", agent.screen());
-    assert_eq!(agent.messages()[1].content.as_ref(), "ab");
+    assert_eq!(said(&agent.messages())[..2], [(MessageRole::Agent, ""), (MessageRole::User, "ab")]);
     assert_eq!(agent.messages().len(), 3);
 }
 
@@ -69,30 +81,20 @@ fn short_tempered() -> Pace {
 }
 
 #[tokio::test]
-async fn an_agent_that_never_reacts_is_unresponsive_and_takes_the_next_message_unspoilt() {
-    // Reads nothing until it is signalled; the terminal itself echoes what is typed.
-    let deaf = "trap 'exec cat' USR1; echo pid $$; while :; do sleep 0.05; done";
-    let (agent, mut events) = stable(SpawnOptions { pace: short_tempered(), ..script(deaf) }).await;
-    assert_eq!(within(agent.send_user("lost")).await, Err(SendError::Unresponsive));
+async fn an_agent_that_never_reacts_is_unresponsive_and_what_was_typed_is_taken_back() {
+    // A shell to which Return means nothing; line feed still hands in a line.
+    let folder = tempfile::tempdir().unwrap();
+    let bindings = folder.path().join("inputrc");
+    std::fs::write(&bindings, "\"\\C-m\": \"\"\n").unwrap();
+    let mut deaf = SpawnOptions { pace: short_tempered(), ..options("bash", &["--norc", "--noprofile", "-i"]) };
+    deaf.launch.env.insert("INPUTRC".into(), bindings.into());
+    deaf.launch.env.insert("PS1".into(), "$ ".into());
+    let (agent, mut events) = stable(deaf).await;
+    assert_eq!(within(agent.send_user("echo lost")).await, Err(SendError::Unresponsive));
     until_stable(&mut events).await;
-    assert_eq!(agent.messages().len(), 1, "a message that was not taken is not recorded");
-}
-
-#[tokio::test]
-async fn what_an_agent_did_not_take_is_removed_from_its_input() {
-    // Cooked, and Return is no line end: the line stays in the terminal's buffer, where Ctrl-U kills it.
-    let deaf = "stty -icrnl; echo ready; exec cat";
-    let (agent, mut events) = stable(SpawnOptions { pace: short_tempered(), ..script(deaf) }).await;
-    // A Return shows as ^M here, so it counts as a reaction; switch that off.
-    within(agent.send_raw("")).await.unwrap();
-    let result = within(agent.send_user("lost")).await;
-    if result.is_ok() {
-        until_stable(&mut events).await;
-        return;
-    }
-    within(agent.send_raw("kept\n")).await.unwrap();
-    until_screen(&agent, |screen| screen.ends_with("kept")).await;
-    assert!(!agent.screen().contains("lostkept"));
+    assert_eq!(said(&agent.messages()), [(MessageRole::Agent, "$")], "what was not taken is not recorded");
+    within(agent.send_raw("echo kept\n")).await.unwrap();
+    until_screen(&agent, |screen| screen == "$ echo kept\nkept\n$").await;
 }
 
 #[tokio::test]

@@ -1,0 +1,116 @@
+//! Wrong requests, and what is said of them.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Client, ServerBuilder, TestDatabase};
+
+async fn operator() -> (crate::support::Server, Client) {
+    let server = ServerBuilder::new(&TestDatabase::create().await).start().await;
+    let client = server.operator().await;
+    (server, client)
+}
+
+async fn field_error(client: &Client, body: Value) -> (String, String) {
+    let answer = client.post("/v1/agents", body).await;
+    assert_eq!(answer.problem(422), "validation_failed");
+    let error = answer.json()["errors"][0].clone();
+    (error["location"].as_str().expect("a location").to_owned(), error["message"].as_str().expect("a message").to_owned())
+}
+
+#[tokio::test]
+async fn a_wrong_field_is_named_with_what_was_expected() {
+    let (_server, client) = operator().await;
+    let command = json!(["cat"]);
+    for (body, location, message) in [
+        (json!({}), "body", "missing field `type`"),
+        (json!({"type": "hal9000"}), "body.type", "unknown variant `hal9000`, expected one of `claude`"),
+        (json!({"type": 7}), "body.type", "invalid type"),
+        (json!({"type": "custom"}), "body.command", "expected program and arguments"),
+        (json!({"type": "custom", "command": []}), "body.command", "expected a program"),
+        (json!({"type": "custom", "command": ["no-such-program"]}), "body.command", "\"no-such-program\" was not found"),
+        (json!({"type": "custom", "command": ["/etc/passwd"]}), "body.command", "not executable"),
+        (json!({"type": "custom", "command": command, "transport": "carrier-pigeon"}), "body.transport", "unknown variant"),
+        (json!({"type": "custom", "command": command, "colour": "red"}), "body.colour", "unknown field `colour`"),
+        (
+            json!({"type": "custom", "command": command, "terminal": {"width": 9, "height": 20}}),
+            "body.terminal",
+            "from 10 to 1000",
+        ),
+        (json!({"type": "custom", "command": command, "terminal": {"width": 80}}), "body.terminal", "missing field `height`"),
+        (json!({"type": "custom", "command": command, "env": {"A=B": "x"}}), "body.env.A=B", "expected a name"),
+        (json!({"type": "custom", "command": command, "env": {"A": "x\0y"}}), "body.env.A", "none of them NUL"),
+        (json!({"type": "custom", "command": command, "name": ""}), "body.name", "1 to 200 characters"),
+        (
+            json!({"type": "custom", "command": command, "initial_prompt": "x".repeat(65537)}),
+            "body.initial_prompt",
+            "at most 65536",
+        ),
+    ] {
+        let (actual_location, actual_message) = field_error(&client, body.clone()).await;
+        assert_eq!(actual_location, location, "{body}: {actual_message}");
+        assert!(actual_message.contains(message), "{body}: {actual_message}");
+    }
+    // Nothing was half applied.
+    assert_eq!(client.get("/v1/agents").await.ok()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_as_a_problem() {
+    let (_server, client) = operator().await;
+    let send = |method: Method, path: &'static str, kind: &'static str, body: String| {
+        client.send(client.request(method, path).header("content-type", kind).body(body))
+    };
+    let json = "application/json";
+    let login = "/v1/auth/login";
+    for (method, path, kind, body, status, code) in [
+        (Method::POST, login, json, "{".to_owned(), 400, "invalid_request"),
+        (Method::POST, login, json, "{} {}".to_owned(), 422, "validation_failed"),
+        (Method::POST, login, json, String::new(), 400, "invalid_request"),
+        (Method::POST, login, "text/plain", "{}".to_owned(), 415, "unsupported_media_type"),
+        (Method::POST, login, json, " ".repeat(1024 * 1024 + 1), 413, "payload_too_large"),
+        (Method::PUT, login, json, "{}".to_owned(), 405, "method_not_allowed"),
+        (Method::GET, "/v1/nothing", json, String::new(), 404, "not_found"),
+        (Method::GET, "/", json, String::new(), 404, "not_found"),
+        (Method::GET, "/v1/agents?limit=0", json, String::new(), 422, "validation_failed"),
+        (Method::GET, "/v1/agents?limit=many", json, String::new(), 422, "validation_failed"),
+        (Method::GET, "/v1/agents?after=x", json, String::new(), 422, "validation_failed"),
+        (Method::GET, "/v1/agents?colour=red", json, String::new(), 422, "validation_failed"),
+    ] {
+        let answer = send(method.clone(), path, kind, body).await;
+        assert_eq!(answer.problem(status), code, "{method} {path}");
+    }
+    assert_eq!(send(Method::PUT, login, json, String::new()).await.header("allow"), "POST");
+}
+
+#[tokio::test]
+async fn commands_are_refused_where_the_server_does_not_allow_them() {
+    let database = TestDatabase::create().await;
+    let server = ServerBuilder::new(&database).env("AGENT_ALLOW_CUSTOM_COMMANDS", "false").start().await;
+    let client = server.operator().await;
+    for (body, location) in [
+        (json!({"type": "custom", "command": ["cat"]}), "body.type"),
+        (json!({"type": "claude", "command": ["cat"]}), "body.command"),
+        (json!({"type": "claude", "env": {"PATH": "/tmp"}}), "body.env.PATH"),
+        (json!({"type": "claude", "env": {"LD_PRELOAD": "/tmp/x.so"}}), "body.env.LD_PRELOAD"),
+        (json!({"type": "claude", "env": {"HOME": "/root"}}), "body.env.HOME"),
+    ] {
+        let (actual, message) = field_error(&client, body).await;
+        assert_eq!(actual, location);
+        assert!(message.contains("AGENT_ALLOW_CUSTOM_COMMANDS"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn only_our_hosts_and_our_pages_may_call() {
+    let (server, client) = operator().await;
+    let from = |host: &'static str| client.send(client.request(Method::GET, "/livez").header("host", host));
+    assert_eq!(from("evil.example").await.problem(400), "invalid_host");
+    assert_eq!(from("localhost:1").await.status, 200);
+    let preflight = |origin: &'static str| {
+        let request = server.anonymous().request(Method::OPTIONS, "/v1/agents");
+        client.send(request.header("origin", origin).header("access-control-request-method", "POST"))
+    };
+    assert_eq!(preflight("http://localhost:3000").await.header("access-control-allow-origin"), "http://localhost:3000");
+    assert_eq!(preflight("http://evil.example").await.header("access-control-allow-origin"), "");
+}

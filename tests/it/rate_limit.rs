@@ -1,0 +1,114 @@
+//! Rate limits.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::{Answer, ServerBuilder, TestDatabase, TestRedis};
+
+fn limited(database: &TestDatabase, per_minute: u32, burst: u32) -> ServerBuilder {
+    ServerBuilder::new(database)
+        .env("RATE_LIMIT_REQUESTS_PER_MINUTE", &per_minute.to_string())
+        .env("RATE_LIMIT_BURST_SIZE", &burst.to_string())
+}
+
+fn remaining(answer: &Answer) -> &str {
+    answer.header("x-ratelimit-remaining")
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_refused_with_headers_that_say_when_to_come_back() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    for builder in [limited(&database, 3, 2), limited(&database, 3, 2).redis(&redis)] {
+        let server = builder.start().await;
+        let client = server.operator().await;
+        for left in ["4", "3", "2", "1", "0"] {
+            let answer = client.get("/v1/auth/session").await;
+            assert_eq!((answer.status.as_u16(), remaining(&answer)), (200, left));
+        }
+        let answer = client.get("/v1/auth/session").await;
+        assert_eq!(answer.problem(429), "rate_limited");
+        assert_eq!(answer.header("ratelimit-policy"), r#""default";q=5;w=60"#);
+        let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        assert_eq!(answer.header("ratelimit"), format!(r#""default";r=0;t={seconds}"#));
+        assert_eq!(answer.header("x-ratelimit-limit"), "5");
+        assert_eq!((remaining(&answer), answer.header("x-ratelimit-reset")), ("0", seconds.to_string().as_str()));
+        // Health checks are never limited.
+        for path in ["/status", "/livez", "/readyz", "/metrics"] {
+            for _ in 0..10 {
+                assert_eq!(client.get(path).await.status, 200, "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn parallel_requests_over_two_servers_never_exceed_the_limit() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let builder = limited(&database, 40, 10).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
+    let (one, two) = (builder.start().await, builder.sibling().start().await);
+    let here = one.operator().await;
+    let there = two.anonymous().with_token(here.token.as_deref().expect("a token"));
+    let answers =
+        join_all((0..200).map(|turn| if turn % 2 == 0 { here.get("/v1/agents") } else { there.get("/v1/agents") })).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 50);
+    assert_eq!(answers.iter().filter(|answer| answer.status == 429).count(), 150);
+}
+
+#[tokio::test]
+async fn users_are_counted_apart_and_redis_shows_the_counters() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let builder = limited(&database, 5, 0).redis(&redis);
+    let server = builder.start().await;
+    let admin = server.operator().await;
+    let created = builder.command(&["user", "create", "default", "bob@localhost"]).stdin(std::process::Stdio::piped()).spawn();
+    let mut created = created.expect("the program starts");
+    let mut stdin = created.stdin.take().expect("piped");
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, b"hunter2 hunter2\n").await.expect("it reads");
+    assert!(created.wait().await.expect("it ends").success());
+    let bob = server.anonymous().log_in("default", "bob@localhost", "hunter2 hunter2").await;
+    for _ in 0..6 {
+        admin.get("/v1/agents").await;
+    }
+    assert_eq!(admin.get("/v1/agents").await.status, 429);
+    assert_eq!(remaining(&bob.get("/v1/agents").await), "4");
+    let mut connection = redis.connect().await;
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("ratelimit:*").query_async(&mut connection).await.expect("keys");
+    keys.sort();
+    let kinds: Vec<_> = keys.iter().map(|key| key.rsplit_once(':').expect("an identifier").0).collect();
+    assert_eq!(kinds, ["ratelimit:ip", "ratelimit:user", "ratelimit:user"]);
+    for key in &keys {
+        let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.expect("a TTL");
+        assert!((1..=60_000).contains(&left), "{key} {left}");
+    }
+}
+
+#[tokio::test]
+async fn anonymous_callers_are_counted_by_address_which_only_a_trusted_proxy_may_name() {
+    let database = TestDatabase::create().await;
+    let login = |server: &crate::support::Server, forwarded: &'static str| {
+        let client = server.anonymous();
+        let request = client.request(reqwest::Method::POST, "/v1/auth/login").header("x-forwarded-for", forwarded);
+        let request = request.json(&json!({"tenant": "x", "email": "x@x", "password": "wrong password"}));
+        async move { client.send(request).await.status.as_u16() }
+    };
+    let trusting = limited(&database, 2, 0).env("TRUSTED_PROXIES", "127.0.0.0/8").start().await;
+    for (forwarded, status) in [("192.0.2.1", 401), ("192.0.2.1", 401), ("192.0.2.1", 429), ("192.0.2.2", 401)] {
+        assert_eq!(login(&trusting, forwarded).await, status, "{forwarded}");
+    }
+    let wary = limited(&database, 2, 0).start().await;
+    for (forwarded, status) in [("192.0.2.1", 401), ("192.0.2.2", 401), ("192.0.2.3", 429)] {
+        assert_eq!(login(&wary, forwarded).await, status, "{forwarded}");
+    }
+}
+
+#[tokio::test]
+async fn limits_can_be_turned_off() {
+    let database = TestDatabase::create().await;
+    let server = limited(&database, 1, 0).env("RATE_LIMIT_ENABLED", "false").start().await;
+    let client = server.operator().await;
+    for _ in 0..5 {
+        let answer = client.get("/v1/agents").await;
+        assert_eq!((answer.status.as_u16(), remaining(&answer)), (200, ""));
+    }
+}

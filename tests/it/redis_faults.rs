@@ -1,0 +1,105 @@
+//! Redis killed, hung, and back.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Answer, Client, Server, ServerBuilder, TestDatabase, TestRedis, eventually};
+
+/// Longest that a request may take while Redis is away.
+const BOUND: Duration = Duration::from_secs(1);
+
+async fn in_time(what: &str, answer: impl Future<Output = Answer>) -> Answer {
+    let start = Instant::now();
+    let answer = answer.await;
+    let elapsed = start.elapsed();
+    assert!(elapsed < BOUND, "{what} took {elapsed:?}");
+    answer
+}
+
+async fn refuses(server: &Server, client: &Client) {
+    for _ in 0..5 {
+        let answer = in_time("a request", client.get("/v1/auth/session")).await;
+        assert_eq!((answer.problem(503).as_str(), answer.header("retry-after")), ("store_unavailable", "1"));
+    }
+    let many = (0..64).map(|_| in_time("one of 64 requests", client.get("/v1/agents")));
+    for answer in futures_util::future::join_all(many).await {
+        assert_eq!(answer.problem(503), "store_unavailable");
+    }
+    let status = in_time("/status", server.anonymous().get("/status")).await;
+    assert_eq!((status.status.as_u16(), status.json()["status"].as_str()), (503, Some("unavailable")));
+    assert_eq!(status.json()["checks"]["redis"]["status"], "down");
+    let login = serde_json::json!({"tenant": "default", "email": "admin@localhost", "password": crate::support::PASSWORD});
+    assert_eq!(server.anonymous().post("/v1/auth/login", login).await.problem(503), "store_unavailable");
+    assert_eq!(server.anonymous().get("/livez").await.status, 200);
+}
+
+async fn serves_again(server: &Server, client: &Client) {
+    let back = Instant::now();
+    eventually("service is back", || async { (client.get("/v1/auth/session").await.status == 200).then_some(()) }).await;
+    assert!(back.elapsed() < Duration::from_secs(1), "back after {:?}", back.elapsed());
+    eventually("/status is well", || async { (server.anonymous().get("/status").await.status == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_killed_redis_costs_nobody_its_session() {
+    let (database, mut redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let clients = [server.operator().await, server.operator().await, server.operator().await];
+    redis.kill();
+    refuses(&server, &clients[0]).await;
+    redis.restart().await;
+    for client in &clients {
+        serves_again(&server, client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hung_redis_hangs_nobody() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let client = server.operator().await;
+    redis.hang();
+    refuses(&server, &client).await;
+    redis.resume();
+    serves_again(&server, &client).await;
+}
+
+#[tokio::test]
+async fn the_server_starts_without_redis_and_serves_once_it_is_there() {
+    let (database, mut redis) = (TestDatabase::create().await, TestRedis::start().await);
+    redis.kill();
+    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    assert_eq!(server.anonymous().get("/status").await.status, 503);
+    redis.restart().await;
+    serves_again(&server, &eventually_operator(&server).await).await;
+}
+
+async fn eventually_operator(server: &Server) -> Client {
+    eventually("/status is well", || async { (server.anonymous().get("/status").await.status == 200).then_some(()) }).await;
+    server.operator().await
+}
+
+#[tokio::test]
+async fn a_forgotten_script_is_sent_again() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let client = server.operator().await;
+    redis::cmd("SCRIPT").arg("FLUSH").query_async::<()>(&mut redis.connect().await).await.expect("flushed");
+    let answer = client.get("/v1/auth/session").await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-ratelimit-limit")), (200, "100010"));
+    server.operator().await;
+}
+
+#[tokio::test]
+async fn a_password_is_used_and_a_wrong_one_is_said_without_being_shown() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start_with(&["--requirepass", "s3cret"]).await);
+    let builder = ServerBuilder::new(&database).redis(&redis);
+    let server = builder.clone().env("REDIS_PASSWORD", "s3cret").start().await;
+    server.operator().await.get("/v1/auth/session").await.ok();
+    let url = redis.url().replace("redis://", "redis://:s3cret@");
+    let server = builder.clone().env("REDIS_URL", &url).start().await;
+    server.operator().await.get("/v1/auth/session").await.ok();
+    let server = builder.env("REDIS_PASSWORD", "wr0ng").start().await;
+    let status = server.anonymous().get("/status").await;
+    assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
+    assert!(!status.text.contains("wr0ng"), "{}", status.text);
+}

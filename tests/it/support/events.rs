@@ -1,0 +1,60 @@
+//! Reading an event stream.
+
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// An event.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) data: Value,
+}
+
+/// A stream of events.
+pub(crate) struct EventStream {
+    response: std::pin::Pin<Box<dyn futures_util::Stream<Item = Vec<u8>> + Send>>,
+    buffer: Vec<u8>,
+}
+
+impl EventStream {
+    pub(crate) async fn open(request: reqwest::RequestBuilder) -> Self {
+        // Streams go on for as long as somebody reads: the deadline is on each event instead.
+        let response = request.timeout(std::time::Duration::from_secs(600)).send().await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let chunks = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec()).unwrap_or_default());
+        Self { response: Box::pin(chunks), buffer: Vec::new() }
+    }
+
+    /// The next event; nothing once the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                let text = String::from_utf8(block).expect("UTF-8");
+                if text.starts_with(':') {
+                    continue;
+                }
+                let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                let data = serde_json::from_str(field("data:").expect("data")).expect("JSON");
+                return Some(Event { name: field("event:").expect("a name").to_owned(), data });
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.next()).await.expect("an event in time")?;
+            self.buffer.extend(chunk);
+        }
+    }
+
+    /// All events up to and including the first that `last` holds for.
+    pub(crate) async fn until(&mut self, what: &str, last: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before {what}: {events:?}"));
+            events.push(event.clone());
+            if last(&event) {
+                return events;
+            }
+        }
+    }
+}

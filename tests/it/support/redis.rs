@@ -1,0 +1,108 @@
+//! A Redis of a test's own, to be killed, hung and brought back.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use redis::aio::MultiplexedConnection;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::eventually;
+
+/// A running `redis-server` that keeps what it is told: each write is on disk before it is answered.
+pub(crate) struct TestRedis {
+    directory: TempDir,
+    port: u16,
+    args: Vec<String>,
+    process: Child,
+}
+
+impl TestRedis {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further arguments of `redis-server`.
+    pub(crate) async fn start_with(args: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let process = spawn(&directory, port, &args);
+        let redis = Self { directory, port, args, process };
+        redis.answers().await;
+        redis
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it is ours");
+    }
+
+    /// Starts it again, with what it had on disk.
+    pub(crate) async fn restart(&mut self) {
+        self.process = spawn(&self.directory, self.port, &self.args);
+        self.answers().await;
+    }
+
+    /// Hangs it: it keeps its connections and answers nothing.
+    pub(crate) fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    pub(crate) async fn connect(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url()).expect("a URL of ours");
+        client.get_multiplexed_async_connection().await.expect("Redis answers")
+    }
+
+    async fn answers(&self) {
+        let client = redis::Client::open(self.url()).expect("a URL of ours");
+        eventually("Redis answers", || async {
+            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            // A password that is asked for is an answer too.
+            match redis::cmd("PING").query_async::<String>(&mut connection).await {
+                Ok(_) => Some(()),
+                Err(error) if error.code() == Some("NOAUTH") => Some(()),
+                Err(_) => None,
+            }
+        })
+        .await;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).expect("a pid")).expect("not zero");
+        kill_process(pid, signal).expect("it runs");
+    }
+}
+
+impl Drop for TestRedis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(directory: &TempDir, port: u16, args: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
+        .arg(directory.path())
+        .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        .args(args)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed: run `make test`")
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
