@@ -97,6 +97,11 @@ impl Saver {
         waiting.number
     }
 
+    /// The number of the message that was last put here.
+    pub(super) fn latest(&self) -> u64 {
+        self.queue.lock().number
+    }
+
     /// Stores what waits, within bounded time.
     pub(super) async fn close(mut self) {
         self.queue.closed.cancel();

@@ -87,7 +87,7 @@ fn secrets_are_masked_when_shown_and_when_debugged() {
         ("DATABASE_URL", "postgres://u:hunter2@h/db?password=hunter2"),
         ("REDIS_URL", "redis://:hunter2@h"),
         ("REDIS_PASSWORD", "hunter2"),
-        ("AGENTAPI_ADMIN_PASSWORD", "hunter2"),
+        ("AGENTAPI_ADMIN_PASSWORD", "hunter2 hunter2"),
         ("UPSTASH_REDIS_REST_TOKEN", "hunter2"),
     ])
     .expect("valid");

@@ -49,10 +49,9 @@ fn log(status: u16, seconds: f64, route: &str, problem: Option<&Problem>) {
 fn write_problem(mut response: Response, request_id: &str) -> (Response, Option<Problem>) {
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
-        None if response.status().is_client_error() || response.status().is_server_error() => {
-            Problem::new(Code::of_status(response.status()))
-        }
-        None => return (response, None),
+        // A handler's own answer, such as that of `/status`, is whole.
+        None if response.status().as_u16() < 400 || is_json(response.headers()) => return (response, None),
+        None => Problem::new(Code::of_status(response.status())),
     };
     // What else was said about the answer stays: Allow, Retry-After, rate limits.
     let mut headers = std::mem::take(response.headers_mut());
@@ -62,6 +61,10 @@ fn write_problem(mut response: Response, request_id: &str) -> (Response, Option<
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *written.headers_mut() = headers;
     (written, Some(problem))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
 }
 
 fn drop_body_headers(headers: &mut HeaderMap) {

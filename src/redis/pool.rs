@@ -106,3 +106,28 @@ fn pool_error(error: managed::PoolError<RedisError>) -> RedisError {
 fn invalid(what: &'static str, detail: String) -> RedisError {
     RedisError::from((ErrorKind::Io, what, detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn info(pairs: &[(&str, &str)]) -> ConnectionInfo {
+        let variables: BTreeMap<_, _> = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        connection_info(&config::Config::from_variables(&variables).expect("valid").redis).expect("an endpoint")
+    }
+
+    #[test]
+    fn small_writes_are_not_held_back() {
+        assert!(info(&[("REDIS_URL", "redis://h")]).tcp_settings().nodelay());
+    }
+
+    #[test]
+    fn the_password_of_the_url_goes_before_the_other() {
+        let password =
+            |url| info(&[("REDIS_URL", url), ("REDIS_PASSWORD", "other")]).redis_settings().password().map(str::to_owned);
+        assert_eq!(password("redis://:own@h"), Some("own".to_owned()));
+        assert_eq!(password("redis://h"), Some("other".to_owned()));
+    }
+}

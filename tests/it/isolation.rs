@@ -29,12 +29,8 @@ async fn every_operation_refuses_strangers_and_hides_other_tenants_agents() {
     let server = builder.start().await;
     let owner = server.operator().await;
     for args in [&["tenant", "create", "rival"][..], &["user", "create", "rival", "eve@rival.example", "--role", "admin"]] {
-        let mut command = builder.command(args).stdin(std::process::Stdio::piped()).spawn().expect("the program starts");
-        let mut stdin = command.stdin.take().expect("piped");
-        // `tenant create` reads nothing, and may be gone already.
-        let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, b"rival password\n").await;
-        drop(stdin);
-        assert!(command.wait().await.expect("it ends").success());
+        let (code, _, error) = builder.run(args, "rival password\n").await;
+        assert_eq!(code, Some(0), "{error}");
     }
     let rival = server.anonymous().log_in("rival", "eve@rival.example", "rival password").await;
     let ended = server.operator().await;

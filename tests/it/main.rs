@@ -5,11 +5,15 @@
 
 mod agents;
 mod auth;
+mod command_line;
 mod deployment;
+mod embedded_defaults;
 mod isolation;
 mod module_directions;
 mod problems;
 mod rate_limit;
 mod redis_faults;
 mod row_level_security;
+mod secrets;
 mod support;
+mod tls;

@@ -61,11 +61,8 @@ async fn users_are_counted_apart_and_redis_shows_the_counters() {
     let builder = limited(&database, 5, 0).redis(&redis);
     let server = builder.start().await;
     let admin = server.operator().await;
-    let created = builder.command(&["user", "create", "default", "bob@localhost"]).stdin(std::process::Stdio::piped()).spawn();
-    let mut created = created.expect("the program starts");
-    let mut stdin = created.stdin.take().expect("piped");
-    tokio::io::AsyncWriteExt::write_all(&mut stdin, b"hunter2 hunter2\n").await.expect("it reads");
-    assert!(created.wait().await.expect("it ends").success());
+    let (code, _, error) = builder.run(&["user", "create", "default", "bob@localhost"], "hunter2 hunter2\n").await;
+    assert_eq!(code, Some(0), "{error}");
     let bob = server.anonymous().log_in("default", "bob@localhost", "hunter2 hunter2").await;
     for _ in 0..6 {
         admin.get("/v1/agents").await;

@@ -93,10 +93,10 @@ async fn a_forgotten_script_is_sent_again() {
 async fn a_password_is_used_and_a_wrong_one_is_said_without_being_shown() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start_with(&["--requirepass", "s3cret"]).await);
     let builder = ServerBuilder::new(&database).redis(&redis);
-    let server = builder.clone().env("REDIS_PASSWORD", "s3cret").start().await;
+    let server = builder.sibling().env("REDIS_PASSWORD", "s3cret").start().await;
     server.operator().await.get("/v1/auth/session").await.ok();
     let url = redis.url().replace("redis://", "redis://:s3cret@");
-    let server = builder.clone().env("REDIS_URL", &url).start().await;
+    let server = builder.sibling().env("REDIS_URL", &url).start().await;
     server.operator().await.get("/v1/auth/session").await.ok();
     let server = builder.env("REDIS_PASSWORD", "wr0ng").start().await;
     let status = server.anonymous().get("/status").await;

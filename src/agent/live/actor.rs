@@ -37,6 +37,7 @@ pub(super) struct Actor {
     pace: Pace,
     pty: Pty,
     life: Life,
+    progress: Saved,
 }
 
 impl Actor {
@@ -51,7 +52,8 @@ impl Actor {
         let pty = Pty::spawn(&options.launch, options.size)?;
         let (saver, progress) = Saver::start(history, tasks);
         let pace = options.pace;
-        Ok((Self { pace, pty, life: Life::new(options, prompt, saver, screen) }, progress))
+        let life = Life::new(options, prompt, (saver, progress.clone()), screen);
+        Ok((Self { pace, pty, life, progress: progress.clone() }, progress))
     }
 
     pub(super) fn projection(&self) -> Arc<Projection> {
@@ -82,7 +84,7 @@ impl Actor {
     }
 
     async fn until_exit(&mut self, commands: &mut mpsc::Receiver<Command>) -> Exit {
-        let Self { pty, life, .. } = self;
+        let Self { pty, life, progress, .. } = self;
         let mut piece = vec![0; PIECE];
         let (mut readable, mut writable, mut held) = (true, true, true);
         loop {
@@ -111,6 +113,7 @@ impl Actor {
                     // No process has the terminal open any more.
                     Err(_) => writable = false,
                 },
+                Ok(()) = progress.changed(), if life.holds_idle() => life.tell_idle(),
                 exit = pty.program.ended() => break exit_or_unknown(exit),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
                     match life.urge() {
@@ -126,7 +129,7 @@ impl Actor {
 
     /// Reads what the program wrote before it ended.
     async fn last_output(&mut self) {
-        let Self { pty, life, pace } = self;
+        let Self { pty, life, pace, .. } = self;
         let mut piece = vec![0; PIECE];
         let rest = async {
             while let Ok(bytes @ 1..) = pty.output.read(&mut piece).await {

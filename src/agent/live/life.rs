@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::domain::{AgentType, TerminalSize};
+use crate::domain::{AgentStatus, AgentType, TerminalSize};
 
 use super::super::conversation::{Change, Conversation, Now};
-use super::super::history::Saver;
+use super::super::history::{Saved, Saver};
 use super::super::pty::Pty;
 use super::super::terminal::Emulator;
 use super::outbox::Outbox;
@@ -44,6 +44,10 @@ pub(super) struct Life {
     pub(super) screen: watch::Sender<Arc<str>>,
     title: Arc<str>,
     saver: Saver,
+    progress: Saved,
+    /// Until when to hold back that the agent is idle: it is told once what the agent said is stored, so that whoever was told
+    /// can rely on it, but no later than this.
+    idle_held_until: Option<Instant>,
     pub(super) outbox: Outbox,
     pub(super) prompt: Option<Arc<str>>,
     pub(super) sending: Option<Sending>,
@@ -55,7 +59,12 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(options: SpawnOptions, prompt: Option<Arc<str>>, saver: Saver, screen: watch::Sender<Arc<str>>) -> Self {
+    pub(super) fn new(
+        options: SpawnOptions,
+        prompt: Option<Arc<str>>,
+        (saver, progress): (Saver, Saved),
+        screen: watch::Sender<Arc<str>>,
+    ) -> Self {
         let now = Now::read();
         let SpawnOptions { agent_type, size, history, pace, .. } = options;
         let conversation = Conversation::new(agent_type, history, prompt.is_some(), pace.quiet, now);
@@ -71,6 +80,8 @@ impl Life {
             screen,
             title: Arc::from(""),
             saver,
+            progress,
+            idle_held_until: None,
             outbox,
             prompt,
             sending: None,
@@ -88,7 +99,8 @@ impl Life {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let sending = self.sending.as_ref().map(|sending| sending.delivery.deadline());
         let stop = self.stop.map(|stop| stop.hang_up_at.unwrap_or(stop.kill_at).min(stop.kill_at));
-        let deadlines = [self.frame_at, self.emulator.frame_deadline(), self.conversation.deadline(), sending, stop];
+        let conversation = self.conversation.deadline();
+        let deadlines = [self.frame_at, self.emulator.frame_deadline(), conversation, sending, stop, self.idle_held_until];
         deadlines.into_iter().flatten().min()
     }
 
@@ -108,6 +120,7 @@ impl Life {
         }
         let changes = self.conversation.tick(Now::read());
         self.publish(changes);
+        self.tell_idle();
         self.deliver();
         self.send_prompt();
     }
@@ -161,12 +174,37 @@ impl Life {
         let mut stored_at = 0;
         for change in changes {
             match change {
-                Change::Status(status) => self.projection.publish(AgentEvent::StatusChange(status)),
+                Change::Status(status) => self.publish_status(status),
                 Change::Message(message) => self.projection.publish(AgentEvent::MessageUpdate(message)),
                 Change::Settled(message) => stored_at = self.saver.save(message),
             }
         }
         stored_at
+    }
+
+    fn publish_status(&mut self, status: AgentStatus) {
+        if status == AgentStatus::Stable && self.is_storing() {
+            self.idle_held_until = Some(Instant::now() + self.pace.stored);
+        } else if self.idle_held_until.take().is_none() {
+            self.projection.publish(AgentEvent::StatusChange(status));
+        }
+    }
+
+    /// Whether the agent is idle and that is not told yet.
+    pub(super) fn holds_idle(&self) -> bool {
+        self.idle_held_until.is_some()
+    }
+
+    /// Tells that the agent is idle, if it was held back and need not be any longer.
+    pub(super) fn tell_idle(&mut self) {
+        if self.idle_held_until.is_some_and(|until| !self.is_storing() || until <= Instant::now()) {
+            self.idle_held_until = None;
+            self.projection.publish(AgentEvent::StatusChange(AgentStatus::Stable));
+        }
+    }
+
+    fn is_storing(&self) -> bool {
+        *self.progress.borrow() < self.saver.latest()
     }
 
     /// What is to be written to the program next.

@@ -3,6 +3,7 @@
 mod first_operator;
 mod identity;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,8 +127,13 @@ fn announce(address: SocketAddr, first_operator: Option<&FirstOperator>) {
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let url = format!("http://{host}:{}", address.port());
     tracing::info!(%address, "ready");
-    println!("agentapi is ready at {url} (API: {url}/docs)");
+    let mut said = format!("agentapi is ready at {url} (API: {url}/docs)");
     if let Some(operator) = first_operator {
-        println!("{}", operator.how_to_log_in(&url));
+        said.push('\n');
+        said.push_str(&operator.how_to_log_in(&url));
+    }
+    // Nobody may be reading: that is no reason not to serve.
+    if let Err(error) = writeln!(std::io::stdout(), "{said}") {
+        tracing::warn!(%error, "cannot write to standard output");
     }
 }

@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::http::problem::{Code, Problem};
 
@@ -37,26 +38,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Err(Problem::new(Code::InvalidRequest).with_detail("a body is required"));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| refusal(&error))?;
-    deserializer.end().map_err(|error| syntax(&error))?;
-    Ok(value)
-}
-
-fn refusal(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    let (path, cause) = (error.path().to_string(), error.inner());
-    if !cause.is_data() {
-        return syntax(cause);
-    }
-    let location = if path == "." { "body".to_owned() } else { format!("body.{path}") };
-    Problem::field(location, without_position(&cause.to_string()))
-}
-
-fn syntax(error: &serde_json::Error) -> Problem {
-    Problem::new(Code::InvalidRequest).with_detail(format!("the body is not JSON: {error}"))
-}
-
-/// The message without serde's position, which the location already tells better.
-fn without_position(message: &str) -> String {
-    message.rsplit_once(" at line ").map_or(message, |(what, _)| what).to_owned()
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::new(Code::InvalidRequest).with_detail(format!("the body is not JSON: {error}")))?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let location = if path == "." { "body".to_owned() } else { format!("body.{path}") };
+        Problem::field(location, error.into_inner().to_string())
+    })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use self::client::{Answer, Client};
 pub(crate) use self::database::TestDatabase;
 pub(crate) use self::events::{Event, EventStream};
-pub(crate) use self::redis::TestRedis;
+pub(crate) use self::redis::{TestRedis, free_port};
 pub(crate) use self::server::{PASSWORD, Server, ServerBuilder};
 
 /// Longest that anything is waited for; what comes in time is never waited for longer than it takes.

@@ -103,6 +103,6 @@ fn spawn(directory: &TempDir, port: u16, args: &[String]) -> Child {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

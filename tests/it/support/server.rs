@@ -1,14 +1,15 @@
 //! The real program, started for a test.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::{Client, PATIENCE, TestDatabase, TestRedis};
 
@@ -26,6 +27,7 @@ pub(crate) struct ServerBuilder {
 pub(crate) struct Server {
     pub(crate) url: String,
     process: Child,
+    said: Lines<BufReader<ChildStdout>>,
     _data_dir: Arc<TempDir>,
 }
 
@@ -42,6 +44,16 @@ impl ServerBuilder {
             .env("AGENT_ALLOW_CUSTOM_COMMANDS", "true")
             .env("RATE_LIMIT_REQUESTS_PER_MINUTE", "100000")
             .env("DATABASE_MAX_CONNECTIONS", "4")
+    }
+
+    /// A server with nothing set but what keeps it out of the way of others: it runs its own Postgres.
+    pub(crate) fn embedded() -> Self {
+        let data_dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        // Its Postgres runs as another user if the test runs as root, and must be able to pass through.
+        let mode = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(data_dir.path(), mode).expect("the directory is ours");
+        let builder = Self { env: BTreeMap::new(), data_dir: data_dir.clone() };
+        builder.env("AGENTAPI_PORT", "0").env("AGENTAPI_DATA_DIR", &data_dir.path().display().to_string())
     }
 
     pub(crate) fn redis(self, redis: &TestRedis) -> Self {
@@ -72,20 +84,42 @@ impl ServerBuilder {
         command
     }
 
+    /// Runs a command to its end, with `input` on standard input. Returns exit code, standard output and standard error.
+    pub(crate) async fn run(&self, args: &[&str], input: &str) -> (Option<i32>, String, String) {
+        let mut command = self.command(args);
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdin = process.stdin.take().expect("piped");
+        // A command that reads nothing may be gone already.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = tokio::time::timeout(PATIENCE, process.wait_with_output()).await.expect("ends in time").expect("is ours");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(&self) -> Server {
-        let mut process = self.command(&["serve"]).stdout(Stdio::piped()).spawn().expect("the program starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let mut command = self.command(&["serve"]);
+        let mut process = command.stdout(Stdio::piped()).stderr(self.log()).spawn().expect("the program starts");
+        let mut said = BufReader::new(process.stdout.take().expect("piped")).lines();
         let ready = async {
-            loop {
-                let line = lines.next_line().await.expect("standard output").expect("the program says that it is ready");
-                if let Some(rest) = line.strip_prefix("agentapi is ready at ") {
-                    return rest.split_whitespace().next().expect("a URL").to_owned();
-                }
-            }
+            let line = said.next_line().await.expect("standard output").expect("the program says that it is ready");
+            let rest = line.strip_prefix("agentapi is ready at ").expect("that is the first it says");
+            rest.split_whitespace().next().expect("a URL").to_owned()
         };
         let url = tokio::time::timeout(PATIENCE, ready).await.expect("ready in time");
-        Server { url, process, _data_dir: self.data_dir.clone() }
+        Server { url, process, said, _data_dir: self.data_dir.clone() }
+    }
+
+    /// Where the server logs to.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.data_dir.path().join("test.log")
+    }
+
+    fn log(&self) -> Stdio {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
+        file.expect("the directory is ours").into()
     }
 }
 
@@ -93,6 +127,20 @@ impl Server {
     /// A client that has not logged in.
     pub(crate) fn anonymous(&self) -> Client {
         Client::new(&self.url)
+    }
+
+    /// What it says on standard output after the line that it is ready, up to a line that begins with `last`.
+    pub(crate) async fn says(&mut self, last: &str) -> String {
+        let mut text = String::new();
+        loop {
+            let line = tokio::time::timeout(PATIENCE, self.said.next_line()).await.expect("says more in time");
+            let line = line.expect("standard output").expect("says more");
+            text.push_str(&line);
+            text.push('\n');
+            if line.starts_with(last) {
+                return text;
+            }
+        }
     }
 
     /// The first operator.

@@ -44,6 +44,8 @@ pub(super) async fn upload(
     Path(id): Path<AgentId>,
     request: Request,
 ) -> Result<Json<UploadResponse>, Problem> {
+    // Before the body is looked at: whose agent it is not learns nothing more.
+    app.agents.live(&principal, id).await?;
     let form = Multipart::from_request(request, &()).await;
     let form = form.map_err(|rejection| Problem::field("body", rejection.body_text()))?;
     let (name, content) = read_file(form).await?;

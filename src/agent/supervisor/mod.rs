@@ -1,5 +1,9 @@
 //! The agents of this server: starting, finding, stopping them, and what is written of it.
 
+mod error;
+mod sealed_env;
+mod stored_history;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
@@ -12,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::history::{History, HistoryError};
-use super::launch::{self, Launch, SpawnError};
+pub use self::error::AgentError;
+use self::stored_history::StoredHistory;
+use super::launch::{self, Launch};
 use super::live::{Ended, LiveAgent, Pace, SpawnOptions};
 use super::workspace::Workspace;
 use crate::config;
-use crate::domain::{Agent, AgentId, AgentState, KeyRing, Message, NewAgent, Principal, Purpose, Sealed, TenantId, TenantScope};
+use crate::domain::{Agent, AgentId, AgentState, KeyRing, Message, NewAgent, Principal, TenantId, TenantScope};
 use crate::postgres::{Action, AuditEntry, Database, DatabaseError, NewAgentRow, RunningAgent};
 
 /// How long an agent that is asked to end may take before it is killed.
@@ -74,47 +79,6 @@ pub struct SupervisorParts {
     pub stopping: CancellationToken,
 }
 
-/// Why nothing could be done with an agent.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The tenant has no such agent.
-    #[error("there is no such agent")]
-    NotFound,
-    /// The agent has ended.
-    #[error("the agent is not running")]
-    NotRunning,
-    /// The agent runs, but not here.
-    #[error("the agent runs on another server")]
-    Elsewhere,
-    /// There are as many agents as there may be.
-    #[error("this server runs as many agents as it may")]
-    LimitReached,
-    /// The server is stopping.
-    #[error("the server is stopping")]
-    Stopping,
-    /// Its program cannot be run, by a mistake of who asked for it.
-    #[error(transparent)]
-    Program(SpawnError),
-    /// Its secrets cannot be opened.
-    #[error("the agent's environment cannot be opened")]
-    Sealed,
-    /// The machine failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// Postgres failed.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-}
-
-impl From<SpawnError> for AgentError {
-    fn from(error: SpawnError) -> Self {
-        match error {
-            SpawnError::Io(error) => Self::Io(error),
-            SpawnError::NotFound { .. } | SpawnError::NotExecutable { .. } | SpawnError::Invalid(_) => Self::Program(error),
-        }
-    }
-}
-
 impl Supervisor {
     /// Supervises agents, of which none lives yet.
     #[must_use]
@@ -158,11 +122,9 @@ impl Supervisor {
     async fn create_now(&self, principal: &Principal, new: NewAgent) -> Result<Agent, AgentError> {
         let permit = self.take_place()?;
         let id = AgentId::new();
-        let identity = Identity { tenant: principal.tenant(), id };
-        let workspace = Workspace::of(&self.0.data_dir, identity.tenant, id)?;
+        let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
         workspace.create(new.agent_type, self.0.settings.home_template.as_deref()).await?;
-        let env = serde_json::to_vec(&new.env).map_err(io::Error::other)?;
-        let sealed_env = self.0.keys.seal(Purpose::AgentEnv, &identity.context(), &env).to_bytes();
+        let sealed_env = sealed_env::seal(&self.0.keys, principal.tenant(), id, &new.env)?;
         let options = SpawnOptions {
             launch: self.launch(&workspace, &new.command, &new.env),
             agent_type: new.agent_type,
@@ -234,7 +196,7 @@ impl Supervisor {
         let permit = self.take_place()?;
         let agents = self.0.database.agents(principal.scope);
         let RunningAgent { agent, sealed_env } = agents.get(id).await?.ok_or(AgentError::NotFound)?;
-        let env = self.open_env(Identity { tenant: principal.tenant(), id }, &sealed_env)?;
+        let env = sealed_env::open(&self.0.keys, principal.tenant(), id, &sealed_env)?;
         let history = self.0.database.messages(principal.scope).list(id).await?;
         let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
         workspace.create(agent.agent_type, self.0.settings.home_template.as_deref()).await?;
@@ -377,14 +339,8 @@ impl Supervisor {
         Launch { program, args, directory: workspace.work(), env }
     }
 
-    fn open_env(&self, identity: Identity, sealed: &[u8]) -> Result<BTreeMap<String, String>, AgentError> {
-        let sealed = Sealed::from_bytes(sealed).map_err(|_| AgentError::Sealed)?;
-        let plain = self.0.keys.open(Purpose::AgentEnv, &identity.context(), &sealed).map_err(|_| AgentError::Sealed)?;
-        serde_json::from_slice(&plain).map_err(|_| AgentError::Sealed)
-    }
-
     fn history(&self, scope: TenantScope, id: AgentId) -> StoredHistory {
-        StoredHistory { database: self.0.database.clone(), scope, id }
+        StoredHistory::new(self.0.database.clone(), scope, id)
     }
 
     /// The map. A panic while it was locked cannot have left a place half-made.
@@ -396,32 +352,5 @@ impl Supervisor {
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Supervisor").field("live", &self.lock().len()).finish_non_exhaustive()
-    }
-}
-
-/// Which agent a sealed environment belongs to: moved to another it does not open.
-#[derive(Clone, Copy)]
-struct Identity {
-    tenant: TenantId,
-    id: AgentId,
-}
-
-impl Identity {
-    fn context(self) -> Vec<u8> {
-        [*self.tenant.as_uuid().as_bytes(), *self.id.as_uuid().as_bytes()].concat()
-    }
-}
-
-/// The agent's messages in Postgres.
-struct StoredHistory {
-    database: Database,
-    scope: TenantScope,
-    id: AgentId,
-}
-
-impl History for StoredHistory {
-    async fn save(&self, messages: Vec<Message>) -> Result<(), HistoryError> {
-        let saved = self.database.messages(self.scope).save(self.id, &messages).await;
-        saved.map_err(|error| HistoryError(Box::new(error)))
     }
 }

@@ -1,0 +1,47 @@
+//! Why nothing could be done with an agent.
+
+use std::io;
+
+use crate::agent::launch::SpawnError;
+use crate::postgres::DatabaseError;
+
+/// Why nothing could be done with an agent.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The tenant has no such agent.
+    #[error("there is no such agent")]
+    NotFound,
+    /// The agent has ended.
+    #[error("the agent is not running")]
+    NotRunning,
+    /// The agent runs, but not here.
+    #[error("the agent runs on another server")]
+    Elsewhere,
+    /// There are as many agents as there may be.
+    #[error("this server runs as many agents as it may")]
+    LimitReached,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// Its program cannot be run, by a mistake of who asked for it.
+    #[error(transparent)]
+    Program(SpawnError),
+    /// Its secrets cannot be opened.
+    #[error("the agent's environment cannot be opened")]
+    Sealed,
+    /// The machine failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Postgres failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<SpawnError> for AgentError {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::Io(error) => Self::Io(error),
+            SpawnError::NotFound { .. } | SpawnError::NotExecutable { .. } | SpawnError::Invalid(_) => Self::Program(error),
+        }
+    }
+}
