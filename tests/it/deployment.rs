@@ -1,4 +1,4 @@
-//! The deployment's files against docs/DOCKER_REDIS_SETUP.md and against the settings that the server knows.
+//! The deployment's files against `docs/DOCKER_REDIS_SETUP.md` and against the settings that the server knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
