@@ -16,7 +16,8 @@ pub(crate) fn describe() -> Result<String, Failure> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or("unknown");
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !matches!(argument.as_str(), "--bench" | "--markdown")).collect();
     let command = match arguments.as_slice() {
         [] => "make bench".to_owned(),
         arguments => format!("make bench BENCH='{}'", arguments.join(" ")),

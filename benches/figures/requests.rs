@@ -45,16 +45,18 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
     let columns = ["request", "connections", "requests/s", "of the bare", "rounds", "p50", "p99", "server CPU each"];
     let mut table = Table::new("Requests a second", &columns);
     for (connections, outcomes) in CONNECTIONS.iter().zip(outcomes) {
-        let mut bare = None;
+        let bare: Vec<f64> = outcomes[0].iter().map(Outcome::per_second).collect();
         for ((name, _), outcomes) in named.iter().zip(outcomes) {
-            let (sum, spread) = sum(outcomes);
-            let bare = *bare.get_or_insert(sum.per_second());
+            let rates: Vec<f64> = outcomes.iter().map(Outcome::per_second).collect();
+            // Round by round: what disturbed a round disturbed both.
+            let of_bare = rates.iter().zip(&bare).map(|(rate, bare)| 100.0 * rate / bare).collect();
+            let sum = sum(outcomes);
             table.row(&[
                 name,
                 &connections.to_string(),
-                &thousands(sum.per_second()),
-                &format!("{:.0} %", 100.0 * sum.per_second() / bare),
-                &spread,
+                &thousands(median(rates.clone())),
+                &format!("{:.0} %", median(of_bare)),
+                &spread(&rates),
                 &millis(quantile(&sum.latencies, P50)),
                 &millis(quantile(&sum.latencies, P99)),
                 &format!("{:.0} µs", sum.cpu_per_request().as_secs_f64() * 1e6),
@@ -62,8 +64,8 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         }
     }
     table.note(format!(
-        "{rounds} rounds, in each a burst of {} s of every row in turn; “rounds” is the slowest and the fastest of them. Answers of \
-         {} bytes of JSON from the bare handler and for the session.",
+        "{rounds} rounds, in each a burst of {} s of every row in turn. “requests/s” and “of the bare” are medians of the rounds, \
+         “rounds” is the slowest and the fastest of them. Answers of {} bytes of JSON from the bare handler and for the session.",
         burst.as_secs(),
         body.len()
     ));
@@ -95,14 +97,23 @@ async fn targets(server: &Server) -> Result<(Targets, String), Failure> {
     Ok((Targets { session: get("/v1/auth/session"), status: get(&format!("{agent}/status")) }, body))
 }
 
-/// All bursts together, their latencies sorted; and the requests a second of the slowest and the fastest of them.
-fn sum(outcomes: Vec<Outcome>) -> (Outcome, String) {
-    let rates = outcomes.iter().map(Outcome::per_second);
-    let (slowest, fastest) = rates.fold((f64::MAX, 0.0_f64), |(low, high), rate| (low.min(rate), high.max(rate)));
+/// All bursts together, their latencies sorted.
+fn sum(outcomes: Vec<Outcome>) -> Outcome {
     let mut sum = Outcome::default();
     for outcome in outcomes {
         sum.add(outcome);
     }
     sum.latencies.sort_unstable();
-    (sum, format!("{}–{}", thousands(slowest), thousands(fastest)))
+    sum
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// The slowest and the fastest.
+fn spread(rates: &[f64]) -> String {
+    let (slowest, fastest) = rates.iter().fold((f64::MAX, 0.0_f64), |(low, high), &rate| (low.min(rate), high.max(rate)));
+    format!("{}–{}", thousands(slowest), thousands(fastest))
 }
