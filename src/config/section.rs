@@ -59,7 +59,11 @@ pub(super) fn read<S: Section>(variables: &BTreeMap<String, String>, problems: &
         })
         .collect();
     let section: S = envy::from_iter(good).unwrap_or_default();
-    section.check(problems);
+    let mut more = Vec::new();
+    section.check(&mut more);
+    // A variable that is wrong is not missing too.
+    more.retain(|problem| problems.iter().all(|before| before.variable != problem.variable));
+    problems.extend(more);
     section
 }
 

@@ -137,6 +137,7 @@ fn rest_needs_its_pair_and_says_which_of_it_is_missing() {
     for wrong in ["rediss://x.example", "https://user:hunter2@x.example", "https://x.example/?_token=hunter2", "x.example"] {
         let message = problem(&[PROTOCOL, TOKEN, ("UPSTASH_REDIS_REST_URL", wrong)]);
         assert!(message.contains("https:// URL") && !message.contains("hunter2"), "{message}");
+        assert!(message.starts_with("1 setting is wrong"), "{message}");
     }
     let message = problem(&[PROTOCOL, URL, ("UPSTASH_REDIS_REST_TOKEN", "Bearer hunter2")]);
     assert!(message.contains("without spaces") && !message.contains("hunter2"), "{message}");
