@@ -18,7 +18,7 @@ fn remaining(answer: &Answer) -> &str {
 #[tokio::test]
 async fn requests_beyond_the_limit_are_refused_with_headers_that_say_when_to_come_back() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    for builder in [limited(&database, 3, 2), limited(&database, 3, 2).redis(&redis)] {
+    for builder in [limited(&database, 3, 2), limited(&database, 3, 2).redis_in_any_time(&redis)] {
         let server = builder.start().await;
         let client = server.operator().await;
         for left in ["4", "3", "2", "1", "0"] {
@@ -48,7 +48,7 @@ async fn parallel_requests_over_two_servers_never_exceed_the_limit() {
     // A bucket regains one a minute: none while the test runs, unless it takes as long.
     for (algorithm, per_minute, burst) in [("fixed_window", 40, 10), ("sliding_window", 40, 10), ("token_bucket", 1, 50)] {
         let builder = limited(&database, per_minute, burst)
-            .redis(&redis)
+            .redis_in_any_time(&redis)
             .env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64))
             .env("RATE_LIMIT_ALGORITHM", algorithm);
         let (one, two) = (builder.start().await, builder.sibling().start().await);
@@ -78,7 +78,7 @@ async fn passed(clients: &[&Client]) -> usize {
 #[tokio::test]
 async fn users_are_counted_apart_and_redis_shows_the_counters() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let builder = limited(&database, 5, 0).redis(&redis);
+    let builder = limited(&database, 5, 0).redis_in_any_time(&redis);
     let server = builder.start().await;
     let admin = server.operator().await;
     let (code, _, error) = builder.run(&["user", "create", "default", "bob@localhost"], "hunter2 hunter2\n").await;

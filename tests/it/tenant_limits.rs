@@ -25,7 +25,7 @@ async fn with_bob(builder: &ServerBuilder, anonymous: &Client) -> Client {
 async fn users_share_their_tenants_limit_and_are_charged_only_for_what_passes() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
     let builder = ServerBuilder::new(&database)
-        .redis(&redis)
+        .redis_in_any_time(&redis)
         .env("RATE_LIMIT_REQUESTS_PER_MINUTE", "10")
         .env("RATE_LIMIT_BURST_SIZE", "0")
         .env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", "4")
@@ -73,7 +73,7 @@ async fn a_dear_route_costs_more_and_a_refused_one_leaves_the_rest_to_cheaper_on
 #[tokio::test]
 async fn a_tenants_own_limits_are_set_at_the_command_line_and_followed_within_seconds() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let builder = ServerBuilder::new(&database).redis(&redis);
+    let builder = ServerBuilder::new(&database).redis_in_any_time(&redis);
     let server = builder.start().await;
     let client = server.operator().await;
     let policy = async || client.get("/v1/agents").await.header("ratelimit-policy").to_owned();

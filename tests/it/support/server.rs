@@ -61,6 +61,11 @@ impl ServerBuilder {
         self.env("REDIS_URL", &redis.url())
     }
 
+    /// With a Redis that is waited for however busy this machine is: for tests that count what it is asked.
+    pub(crate) fn redis_in_any_time(self, redis: &TestRedis) -> Self {
+        self.redis(redis).env("REDIS_COMMAND_TIMEOUT", "20s")
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
