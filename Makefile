@@ -22,6 +22,6 @@ lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-bench: ## Measure what docs/PERFORMANCE.md tells
+bench: ## Measure what docs/PERFORMANCE.md tells; BENCH='--quick memory' for a part
 	scripts/install-dependencies.sh
-	scripts/with-test-servers.sh cargo bench --locked
+	cargo bench --locked --bench figures -- $(BENCH)

@@ -1,10 +1,14 @@
 //! Passwords, stored as argon2id hashes (RFC 9106) with the crate's default cost, which is OWASP's: 19 MiB, 2 passes.
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Argon2, PasswordHash as Phc};
+use argon2::password_hash::{self, Output, ParamsString, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash as Phc, Version};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::random_bytes;
+
+/// Room that is set aside for a hash, of which it touches what it needs. glibc keeps freed memory for later, at worst as much for
+/// each thread that ever hashed; but what is larger than 32 MiB it always gives back at once.
+const ROOM_BYTES: usize = 33 * 1024 * 1024;
 
 /// A password's argon2id hash in PHC string format.
 #[derive(Clone)]
@@ -36,8 +40,7 @@ impl PasswordHash {
             return Err(PasswordRejected);
         }
         let salt = SaltString::encode_b64(&random_bytes::<16>()).map_err(|_| PasswordRejected)?;
-        let hash = Argon2::default().hash_password(password.expose_secret().as_bytes(), &salt).map_err(|_| PasswordRejected)?;
-        Ok(Self(hash.to_string()))
+        hash(password.expose_secret().as_bytes(), salt.as_salt()).map(Self).map_err(|_| PasswordRejected)
     }
 
     /// A hash that no password matches, to spend the same time on unknown users.
@@ -63,9 +66,47 @@ impl PasswordHash {
     #[must_use]
     pub fn verify(&self, password: &SecretString) -> bool {
         let bytes = password.expose_secret().as_bytes();
-        bytes.len() <= Self::MAX_BYTES
-            && Phc::new(&self.0).is_ok_and(|hash| Argon2::default().verify_password(bytes, &hash).is_ok())
+        bytes.len() <= Self::MAX_BYTES && matches(bytes, &self.0).unwrap_or(false)
     }
+}
+
+/// A new hash in PHC string format.
+fn hash(password: &[u8], salt: Salt<'_>) -> password_hash::Result<String> {
+    let (algorithm, version, params) = (Algorithm::default(), Version::default(), Params::default());
+    let phc = Phc {
+        algorithm: algorithm.ident(),
+        version: Some(version.into()),
+        params: ParamsString::try_from(&params)?,
+        salt: Some(salt),
+        hash: Some(output(password, salt, algorithm, version, params)?),
+    };
+    Ok(phc.to_string())
+}
+
+/// Whether `password` has this hash. The outputs are compared in constant time.
+fn matches(password: &[u8], phc: &str) -> password_hash::Result<bool> {
+    let phc = Phc::new(phc)?;
+    let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else { return Ok(false) };
+    let algorithm = Algorithm::try_from(phc.algorithm)?;
+    let version = phc.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    Ok(output(password, salt, algorithm, version, Params::try_from(&phc)?)? == expected)
+}
+
+fn output(
+    password: &[u8],
+    salt: Salt<'_>,
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+) -> password_hash::Result<Output> {
+    let mut salt_bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut salt_bytes)?;
+    let blocks = params.block_count();
+    let mut memory = Vec::with_capacity(blocks.max(ROOM_BYTES / Block::SIZE));
+    memory.resize(blocks, Block::default());
+    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let argon2 = Argon2::new(algorithm, version, params);
+    Output::init_with(length, |out| Ok(argon2.hash_password_into_with_memory(password, salt, out, &mut memory)?))
 }
 
 #[cfg(test)]
@@ -78,6 +119,16 @@ mod tests {
         assert!(hash.verify(&"correct horse".into()));
         assert!(!hash.verify(&"correct horsf".into()));
         assert!(hash.as_phc().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    }
+
+    #[test]
+    fn hashes_are_those_of_argon2id() {
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let ours = PasswordHash::of(&"correct horse".into()).expect("long enough");
+        let parsed = Phc::new(ours.as_phc()).expect("parses");
+        Argon2::default().verify_password(b"correct horse", &parsed).expect("the crate takes our hash");
+        let theirs = Argon2::default().hash_password(b"correct horse", parsed.salt.expect("salted")).expect("hashed");
+        assert_eq!(ours.as_phc(), theirs.to_string());
     }
 
     #[test]

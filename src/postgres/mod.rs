@@ -16,7 +16,7 @@ mod users;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::domain::TenantScope;
 
@@ -29,6 +29,9 @@ pub use self::users::{Credentials, NewUser, Users};
 
 /// Longest that a statement may take before Postgres cuts it off.
 const STATEMENT_TIMEOUT: &str = "10s";
+
+/// A connection that nobody used for this long is checked before it is used again: Postgres may have been started anew.
+const CHECK_AFTER: Duration = Duration::from_secs(1);
 
 /// The migrations, embedded in the program.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -58,7 +61,15 @@ impl Database {
             .max_connections(max_connections)
             .acquire_timeout(acquire_timeout)
             // A connection is checked when it is taken only if it has lain idle: no extra round trip under load.
-            .test_before_acquire(true)
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for >= CHECK_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute("SET ROLE agentapi_app").await?;
@@ -124,11 +135,8 @@ impl Database {
 
     /// A transaction that sees the rows of one tenant.
     async fn begin(&self, scope: TenantScope) -> Result<Transaction<'static, Postgres>, DatabaseError> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query("SELECT set_config('app.tenant_id', $1, TRUE)")
-            .bind(scope.tenant().to_string())
-            .execute(&mut *transaction)
-            .await?;
-        Ok(transaction)
+        // One round trip for both. A UUID's text needs no quoting.
+        let begin = format!("BEGIN; SET LOCAL app.tenant_id = '{}'", scope.tenant().as_uuid().hyphenated());
+        Ok(self.pool.begin_with(AssertSqlSafe(begin)).await?)
     }
 }

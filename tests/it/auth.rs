@@ -78,17 +78,17 @@ async fn expire_all_sessions(redis: &TestRedis) {
 async fn wrong_credentials_get_one_answer_in_one_time() {
     let database = TestDatabase::create().await;
     let server = ServerBuilder::new(&database).start().await;
-    let mut slowest_known = Duration::ZERO;
-    let mut fastest_unknown = Duration::MAX;
+    let (mut fastest_known, mut fastest_unknown) = (Duration::MAX, Duration::MAX);
     for _ in 0..4 {
         let known = refused(&server, "default", "admin@localhost").await;
-        slowest_known = slowest_known.max(known);
+        fastest_known = fastest_known.min(known);
         for (tenant, email) in [("default", "nobody@localhost"), ("nowhere", "admin@localhost"), ("NO SLUG", "no address")] {
             fastest_unknown = fastest_unknown.min(refused(&server, tenant, email).await);
         }
     }
-    // Without a password's hash to compute, unknown users would be told apart by a tenth of the time.
-    assert!(fastest_unknown > slowest_known / 5, "unknown {fastest_unknown:?}, known {slowest_known:?}");
+    // Without a password's hash to compute, unknown users would be told apart by a tenth of the time. The fastest of each tell the
+    // work alone: what else the machine does makes only the others slower.
+    assert!(fastest_unknown > fastest_known / 2, "unknown {fastest_unknown:?}, known {fastest_known:?}");
 }
 
 async fn refused(server: &Server, tenant: &str, email: &str) -> Duration {

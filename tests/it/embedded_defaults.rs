@@ -43,8 +43,10 @@ async fn it_works_says_how_to_log_in_once_and_keeps_what_it_was_told() {
 #[tokio::test]
 async fn a_killed_server_leaves_nothing_that_the_next_start_trips_over() {
     let builder = ServerBuilder::embedded().env("AGENTAPI_ADMIN_PASSWORD", crate::support::PASSWORD);
-    builder.start().await.operator().await;
-    // The server was dropped: killed without a word, its Postgres left running.
+    let server = builder.start().await;
+    server.operator().await;
+    server.kill().await;
+    // Killed without a word, it left its Postgres running.
     assert!(postgres_runs(builder.data_dir()));
     let server = builder.start().await;
     server.operator().await;

@@ -23,6 +23,9 @@ use crate::redis::Redis;
 use crate::session::{MemorySessionStore, RedisSessionStore, SessionStore, Sessions};
 use crate::telemetry;
 
+/// How often measured times are put into their buckets. Until then each is kept, and nobody may ever ask for the metrics.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
 /// Serves until SIGINT or SIGTERM.
 pub(super) async fn run(settings: Config) -> Result<(), Failure> {
     telemetry::log(&settings.log);
@@ -46,7 +49,9 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
     }
-    prune_sessions(&app.sessions, settings.session.cleanup_interval, lifecycle);
+    let (sessions, metrics) = (app.sessions.clone(), app.metrics.clone());
+    every(settings.session.cleanup_interval, lifecycle, move || sessions.prune());
+    every(METRICS_UPKEEP, lifecycle, move || metrics.run_upkeep());
     announce(listener.local_addr()?, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }
@@ -103,7 +108,7 @@ async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Re
     let ended = tokio::time::timeout_at(deadline, async { tokio::join!(serving, agents.drain()).0 }).await;
     let drained = lifecycle.drain(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     match ended {
-        Ok(served) => served??,
+        Ok(served) => served?,
         Err(_) => tracing::warn!(seconds = timeout.as_secs(), "requests were cut off: they did not end in time"),
     }
     if drained {
@@ -114,11 +119,12 @@ async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Re
     Ok(())
 }
 
-fn prune_sessions(sessions: &Sessions, interval: Duration, lifecycle: &Lifecycle) {
-    let (sessions, stopping) = (sessions.clone(), lifecycle.stopping());
+/// Does something again and again until the server is asked to stop.
+fn every(interval: Duration, lifecycle: &Lifecycle, chore: impl Fn() + Send + 'static) {
+    let stopping = lifecycle.stopping();
     lifecycle.tasks().spawn(async move {
         while tokio::time::timeout(interval, stopping.cancelled()).await.is_err() {
-            sessions.prune();
+            chore();
         }
     });
 }

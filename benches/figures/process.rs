@@ -1,0 +1,53 @@
+//! What Linux tells about processes.
+
+use std::fs;
+use std::time::Duration;
+
+use super::Failure;
+
+/// Memory that a process has, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Memory {
+    /// Resident, what it shares with other processes counted in full.
+    pub(crate) rss: u64,
+    /// Resident, what it shares divided by those who share it.
+    pub(crate) pss: u64,
+}
+
+pub(crate) fn memory(pid: u32) -> Result<Memory, Failure> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let bytes = |name: &str| {
+        let kib = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or_else(|| format!("no {name} of process {pid}"))
+    };
+    Ok(Memory { rss: bytes("Rss:")?, pss: bytes("Pss:")? })
+}
+
+/// Processor time that the threads of a process have had, to the nanosecond (`/proc/<pid>/stat` counts in hundredths of a
+/// second, too coarse for an idle process). What ended threads had is not in it.
+pub(crate) fn cpu(pid: u32) -> Result<Duration, Failure> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while we look.
+        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        nanos += text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).ok_or("no schedstat in this kernel")?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// The children of a process, and their names.
+pub(crate) fn children(parent: u32) -> Result<Vec<(u32, String)>, Failure> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // 17 (a name) S 1 …; the name may hold anything.
+        let Some((head, tail)) = stat.rsplit_once(") ") else { continue };
+        let found = tail.split(' ').nth(1).and_then(|field| field.parse().ok());
+        if found == Some(parent) {
+            children.push((pid, head.split_once('(').map_or("", |(_, name)| name).to_owned()));
+        }
+    }
+    Ok(children)
+}
