@@ -7,6 +7,7 @@ mod agents;
 mod auth;
 mod command_budget;
 mod command_line;
+mod deployment;
 mod embedded_defaults;
 mod isolation;
 mod login_limits;

@@ -45,6 +45,7 @@ impl ServerBuilder {
             .env("RATE_LIMIT_REQUESTS_PER_MINUTE", "100000")
             .env("RATE_LIMIT_LOGIN_ATTEMPTS_PER_MINUTE", "100000")
             .env("DATABASE_MAX_CONNECTIONS", "4")
+            .env("PATH", &std::env::var("PATH").expect("a PATH"))
     }
 
     /// A server with nothing set but what keeps it out of the way of others: it runs its own Postgres.
@@ -86,7 +87,6 @@ impl ServerBuilder {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentapi"));
         command.args(args).current_dir(self.data_dir.path()).env_clear().envs(&self.env).kill_on_drop(true);
-        command.env("PATH", std::env::var_os("PATH").expect("a PATH"));
         command
     }
 
