@@ -45,7 +45,12 @@ impl ServerBuilder {
             .env("RATE_LIMIT_REQUESTS_PER_MINUTE", "100000")
             .env("RATE_LIMIT_LOGIN_ATTEMPTS_PER_MINUTE", "100000")
             .env("DATABASE_MAX_CONNECTIONS", "4")
-            .env("PATH", &std::env::var("PATH").expect("a PATH"))
+            .found_programs()
+    }
+
+    /// Agents' programs are found where the test finds them.
+    fn found_programs(self) -> Self {
+        self.env("PATH", &std::env::var("PATH").expect("a PATH"))
     }
 
     /// A server with nothing set but what keeps it out of the way of others: it runs its own Postgres.
@@ -55,11 +60,13 @@ impl ServerBuilder {
         let mode = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(data_dir.path(), mode).expect("the directory is ours");
         let builder = Self { env: BTreeMap::new(), data_dir: data_dir.clone() };
-        builder.env("AGENTAPI_PORT", "0").env("AGENTAPI_DATA_DIR", &data_dir.path().display().to_string())
+        let data_dir = data_dir.path().display().to_string();
+        builder.env("AGENTAPI_PORT", "0").env("AGENTAPI_DATA_DIR", &data_dir).found_programs()
     }
 
+    /// With a Redis that is given all the time it needs: how little time it gets otherwise is for the tests of its faults.
     pub(crate) fn redis(self, redis: &TestRedis) -> Self {
-        self.env("REDIS_URL", &redis.url())
+        self.env("REDIS_URL", &redis.url()).env("REDIS_COMMAND_TIMEOUT", "20s")
     }
 
     /// With a Redis that is waited for however busy this machine is: for tests that count what it is asked.
