@@ -49,6 +49,7 @@ impl Place {
             // As many as can be asked for: requests are counted, and none is refused.
             ("RATE_LIMIT_REQUESTS_PER_MINUTE", "1000000"),
             ("RATE_LIMIT_BURST_SIZE", "1000000"),
+            ("RATE_LIMIT_LOGIN_ATTEMPTS_PER_MINUTE", "1000000"),
         ];
         let env = own.iter().chain(env).map(|&(name, value)| (name, value.to_owned())).collect();
         Ok(Self { directory, env })

@@ -80,7 +80,7 @@ async fn beginnings_and_refusals_cost_no_more() {
 async fn a_flood_over_the_limit_costs_redis_nothing() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
     let mut count = CommandCount(redis.connect().await);
-    let limits = [("RATE_LIMIT_REQUESTS_PER_MINUTE", "3"), ("RATE_LIMIT_BURST_SIZE", "2")];
+    let limits = [("RATE_LIMIT_REQUESTS_PER_MINUTE", "1"), ("RATE_LIMIT_BURST_SIZE", "2")];
     for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
         redis::cmd("FLUSHALL").query_async::<()>(&mut count.0).await.expect("flushed");
         let mut builder = ServerBuilder::new(&database).redis(&redis).env("RATE_LIMIT_ALGORITHM", algorithm);
@@ -158,7 +158,10 @@ impl Withholding {
 async fn a_request_asks_for_session_and_limits_before_either_is_answered() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
     let proxy = Withholding::before(&redis).await;
-    let builder = ServerBuilder::new(&database).env("REDIS_URL", &proxy.url).env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", "1000");
+    let builder = ServerBuilder::new(&database)
+        .redis(&redis)
+        .env("REDIS_URL", &proxy.url)
+        .env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", "1000");
     let server = builder.start().await;
     let client = server.operator().await;
     client.get("/v1/agents").await.ok();

@@ -21,37 +21,34 @@ fn builder(database: &TestDatabase, attempts: &str) -> ServerBuilder {
 #[tokio::test]
 async fn guesses_are_limited_by_address_and_by_account() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
-        for builder in [builder(&database, "3"), builder(&database, "3").redis(&redis)] {
-            let server = builder.env("RATE_LIMIT_ALGORITHM", algorithm).start().await;
-            // Many accounts from one address.
-            for (email, status) in [("a@x", 401), ("b@x", 401), ("c@x", 401), ("d@x", 429), ("d@x", 429)] {
-                assert_eq!(attempt(&server, "192.0.2.1", email, "wrong password").await.status.as_u16(), status, "{email}");
-            }
-            let refused = attempt(&server, "192.0.2.1", "d@x", "wrong password").await;
-            assert_eq!(refused.problem(429), "rate_limited");
-            assert_eq!(refused.json()["violated-policies"], json!(["login-ip"]));
-            let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
-            assert!((1..=120).contains(&seconds), "{seconds}");
-            assert_eq!(refused.header("ratelimit"), format!(r#""login-ip";r=0;t={seconds}"#));
-            assert_eq!(refused.header("ratelimit-policy"), r#""login-ip";q=3;w=60, "login-account";q=3;w=60"#);
-            // One account from many addresses; the right password is not tried either. Its case makes no other account of it.
-            for from in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
-                assert_eq!(attempt(&server, from, "admin@localhost", "wrong password").await.status, 401);
-            }
-            let refused = attempt(&server, "192.0.2.5", "Admin@LOCALHOST", PASSWORD).await;
-            assert_eq!(refused.problem(429), "rate_limited");
-            assert_eq!(refused.json()["violated-policies"], json!(["login-account"]));
-            // Refused for the account, the address was not charged.
-            for email in ["e@x", "f@x", "g@x"] {
-                assert_eq!(attempt(&server, "192.0.2.5", email, "wrong password").await.status, 401, "{email}");
-            }
-            let mut connection = redis.connect().await;
-            let keys: Vec<String> = redis::cmd("KEYS").arg("ratelimit:*").query_async(&mut connection).await.expect("keys");
-            assert!(keys.iter().all(|key| !key.contains('@') && !key.contains("admin")), "{keys:?}");
-            redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("flushed");
+    for builder in [builder(&database, "2"), builder(&database, "2").redis(&redis)] {
+        let server = builder.start().await;
+        // Many accounts from one address.
+        for (email, status) in [("a@x", 401), ("b@x", 401), ("c@x", 429), ("c@x", 429)] {
+            assert_eq!(attempt(&server, "192.0.2.1", email, "wrong password").await.status.as_u16(), status, "{email}");
+        }
+        let refused = attempt(&server, "192.0.2.1", "c@x", "wrong password").await;
+        assert_eq!(refused.problem(429), "rate_limited");
+        assert_eq!(refused.json()["violated-policies"], json!(["login-ip"]));
+        let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        assert_eq!(refused.header("ratelimit"), format!(r#""login-ip";r=0;t={seconds}"#));
+        assert_eq!(refused.header("ratelimit-policy"), r#""login-ip";q=2;w=60, "login-account";q=2;w=60"#);
+        // One account from many addresses; then the right password is not tried either. Its case makes no other account of it.
+        for from in ["192.0.2.2", "192.0.2.3"] {
+            assert_eq!(attempt(&server, from, "admin@localhost", "wrong password").await.status, 401);
+        }
+        let refused = attempt(&server, "192.0.2.4", "Admin@LOCALHOST", PASSWORD).await;
+        assert_eq!(refused.problem(429), "rate_limited");
+        assert_eq!(refused.json()["violated-policies"], json!(["login-account"]));
+        // Refused for the account, the address was not charged.
+        for email in ["d@x", "e@x"] {
+            assert_eq!(attempt(&server, "192.0.2.4", email, "wrong password").await.status, 401, "{email}");
         }
     }
+    let mut connection = redis.connect().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("ratelimit:login*").query_async(&mut connection).await.expect("keys");
+    assert!(keys.len() > 4 && keys.iter().all(|key| !key.contains('@') && !key.contains("admin")), "{keys:?}");
 }
 
 #[tokio::test]

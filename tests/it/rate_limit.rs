@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Answer, Client, ServerBuilder, TestDatabase, TestRedis};
+use crate::support::{Answer, Client, ServerBuilder, TestDatabase, TestRedis, eventually};
 
 fn limited(database: &TestDatabase, per_minute: u32, burst: u32) -> ServerBuilder {
     ServerBuilder::new(database)
@@ -128,5 +128,27 @@ async fn limits_can_be_turned_off() {
     for _ in 0..5 {
         let answer = client.get("/v1/agents").await;
         assert_eq!((answer.status.as_u16(), remaining(&answer)), (200, ""));
+    }
+}
+
+#[tokio::test]
+async fn while_redis_is_away_the_server_counts_alone_by_the_same_algorithm() {
+    let (database, mut redis) = (TestDatabase::create().await, TestRedis::start().await);
+    for (algorithm, per_minute, burst) in [("fixed_window", 2, 1), ("sliding_window", 2, 1), ("token_bucket", 1, 3)] {
+        let server = limited(&database, per_minute, burst).redis(&redis).env("RATE_LIMIT_ALGORITHM", algorithm).start().await;
+        redis.kill();
+        for left in ["2", "1", "0"] {
+            let answer = server.anonymous().get("/openapi.json").await;
+            assert_eq!((answer.status.as_u16(), remaining(&answer)), (200, left), "{algorithm}");
+        }
+        assert_eq!(server.anonymous().get("/openapi.json").await.problem(429), "rate_limited");
+        let metrics = server.anonymous().get("/metrics").await.text;
+        assert!(metrics.contains(r#"outcome="denied",source="local",policy="default"} 1"#), "{metrics}");
+        // What was counted alone is no reason to refuse anything once Redis is back.
+        redis.restart().await;
+        eventually("Redis decides again", || async {
+            (server.anonymous().get("/openapi.json").await.status == 200).then_some(())
+        })
+        .await;
     }
 }
