@@ -2,7 +2,7 @@
 # Installs what building, running and testing need on Debian and its relatives. Does nothing, silently, if all is there.
 #
 #   scripts/install-dependencies.sh               everything
-#   scripts/install-dependencies.sh postgres      only the named: cc make curl postgres redis-server
+#   scripts/install-dependencies.sh postgres      only the named: cc make curl postgres redis-server npm python3-venv
 set -euo pipefail
 
 package_of() {
@@ -10,14 +10,21 @@ package_of() {
         cc) echo gcc libc6-dev ;; # linker, and for crates with C in them
         make | curl | redis-server) echo "$1" ;;
         postgres) echo postgresql ;;
+        npm) echo nodejs npm ;;
+        python3-venv) echo python3 python3-venv ;;
         *) echo "$0: unknown dependency: $1" >&2 && return 2 ;;
     esac
 }
 
 is_there() {
     command -v "$1" >/dev/null && return
-    # Debian keeps it out of the PATH.
-    [ "$1" = postgres ] && compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null
+    case $1 in
+        # Debian keeps it out of the PATH.
+        postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
+        # A part of Python that Debian packages on its own.
+        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        *) return 1 ;;
+    esac
 }
 
 [ $# -gt 0 ] || set -- cc make curl postgres redis-server

@@ -31,6 +31,7 @@ pub fn metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("agentapi_rate_limit_decisions_total", "Rate limit decisions, by outcome and by who decided");
     describe_counter!("agentapi_session_checks_total", "Session checks, by result");
     describe_counter!("agentapi_seals_total", "Tokens, records and secrets sealed, by key; a key may seal 2^32");
+    describe_counter!("agentapi_password_verifications_total", "Passwords verified, those of unknown users too");
     describe_gauge!("agentapi_agents_running", "Agents that live on this server");
     describe_gauge!("agentapi_event_streams", "Event streams being served");
     Ok(handle)

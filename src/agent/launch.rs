@@ -17,7 +17,7 @@ pub struct Launch {
     pub args: Vec<String>,
     /// The directory it starts in; a relative path of the program is relative to it.
     pub directory: PathBuf,
-    /// Its whole environment; nothing of the server's is added.
+    /// Its environment; nothing of the server's is added but a mark by which its processes are known.
     pub env: BTreeMap<OsString, OsString>,
 }
 

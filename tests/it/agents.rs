@@ -176,7 +176,7 @@ async fn an_agent_gets_nothing_of_the_servers_secrets() {
     client.stable(&agent).await;
     let (_, text) = client.conversation(&agent).await.remove(0);
     let names: Vec<&str> = text.lines().map(str::trim).filter(|name| !matches!(*name, "_" | "PWD" | "SHLVL" | "done")).collect();
-    assert_eq!(names, ["HOME", "OWN", "PASSED_ON", "PATH", "TERM"]);
+    assert_eq!(names, ["AGENTAPI_AGENT", "HOME", "OWN", "PASSED_ON", "PATH", "TERM"]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod agents;
 mod auth;
 mod command_line;
+mod deployment;
 mod embedded_defaults;
 mod isolation;
 mod keys;

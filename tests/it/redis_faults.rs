@@ -7,6 +7,11 @@ use crate::support::{Answer, Client, Server, ServerBuilder, TestDatabase, TestRe
 /// Longest that a request may take while Redis is away.
 const BOUND: Duration = Duration::from_secs(1);
 
+/// A server with the default deadlines, on a Redis that will fail it.
+fn on(database: &TestDatabase, redis: &TestRedis) -> ServerBuilder {
+    ServerBuilder::new(database).env("REDIS_URL", &redis.url())
+}
+
 async fn in_time(what: &str, answer: impl Future<Output = Answer>) -> Answer {
     let start = Instant::now();
     let answer = answer.await;
@@ -42,7 +47,7 @@ async fn serves_again(server: &Server, client: &Client) {
 #[tokio::test]
 async fn a_killed_redis_costs_nobody_its_session() {
     let (database, mut redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let server = on(&database, &redis).start().await;
     let clients = [server.operator().await, server.operator().await, server.operator().await];
     redis.kill();
     refuses(&server, &clients[0]).await;
@@ -55,7 +60,7 @@ async fn a_killed_redis_costs_nobody_its_session() {
 #[tokio::test]
 async fn a_hung_redis_hangs_nobody() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let server = on(&database, &redis).start().await;
     let client = server.operator().await;
     redis.hang();
     refuses(&server, &client).await;
@@ -67,7 +72,7 @@ async fn a_hung_redis_hangs_nobody() {
 async fn the_server_starts_without_redis_and_serves_once_it_is_there() {
     let (database, mut redis) = (TestDatabase::create().await, TestRedis::start().await);
     redis.kill();
-    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let server = on(&database, &redis).start().await;
     assert_eq!(server.anonymous().get("/status").await.status, 503);
     redis.restart().await;
     serves_again(&server, &eventually_operator(&server).await).await;
@@ -81,7 +86,7 @@ async fn eventually_operator(server: &Server) -> Client {
 #[tokio::test]
 async fn a_forgotten_script_is_sent_again() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let server = on(&database, &redis).start().await;
     let client = server.operator().await;
     redis::cmd("SCRIPT").arg("FLUSH").query_async::<()>(&mut redis.connect().await).await.expect("flushed");
     let answer = client.get("/v1/auth/session").await;
@@ -92,7 +97,7 @@ async fn a_forgotten_script_is_sent_again() {
 #[tokio::test]
 async fn a_password_is_used_and_a_wrong_one_is_said_without_being_shown() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start_with(&["--requirepass", "s3cret"]).await);
-    let builder = ServerBuilder::new(&database).redis(&redis);
+    let builder = on(&database, &redis);
     let server = builder.sibling().env("REDIS_PASSWORD", "s3cret").start().await;
     server.operator().await.get("/v1/auth/session").await.ok();
     let url = redis.url().replace("redis://", "redis://:s3cret@");

@@ -20,7 +20,7 @@ pub(super) fn remove(kind: AgentType, message: &str) -> String {
         | AgentType::Cursor
         | AgentType::Auggie
         | AgentType::AmazonQ
-        | AgentType::Custom => lines[..generic(&lines)].join("\n"),
+        | AgentType::Custom => lines[..below_note(&lines, generic(&lines))].join("\n"),
     }
 }
 
@@ -40,14 +40,29 @@ fn generic(lines: &[&str]) -> usize {
         .unwrap_or(count)
 }
 
-/// Codex keeps a status line below its two-line prompt.
+/// Where a box at `at` begins with the note that may stand on its border, flush right.
+fn below_note(lines: &[&str], at: usize) -> usize {
+    let [.., note, border] = &lines[..(at + 1).min(lines.len())] else { return at };
+    let indent = note.len() - note.trim_start_matches(' ').len();
+    let is_note = is_border(border) && !note.trim().is_empty() && indent >= border.trim().chars().count() / 2;
+    if is_note { at - 1 } else { at }
+}
+
+/// How many lines Codex draws at most from its prompt to the end of its screen: a long path takes several.
+const CODEX_BOX: usize = 8;
+
+/// Codex keeps status lines below its prompt and a blank line. Where it is but one, the protocol keeps it.
 fn codex(lines: &[&str]) -> String {
-    match lines {
-        [answer @ .., prompt, _, status] if prompt.contains('›') => {
-            answer.iter().chain([status]).copied().collect::<Vec<_>>().join("\n")
-        }
-        _ => lines.join("\n"),
+    if let [answer @ .., prompt, _, status] = lines
+        && prompt.contains('›')
+    {
+        return answer.iter().chain([status]).copied().collect::<Vec<_>>().join("\n");
     }
+    // A choice that Codex offers looks like a prompt, but another follows it.
+    let is_prompt = |pair: &[&str]| pair[0].starts_with('›') && pair[1].trim().is_empty();
+    let bottom = lines.len().saturating_sub(CODEX_BOX);
+    let prompt = lines[bottom..].windows(2).rposition(is_prompt);
+    lines[..prompt.map_or(lines.len(), |at| bottom + at)].join("\n")
 }
 
 fn opencode(lines: &[&str]) -> String {

@@ -14,6 +14,24 @@ pub(super) fn trim_blank(text: &str) -> Option<&str> {
     kept.map(|(first, last)| &text[first..last])
 }
 
+/// More blank lines than these are not text: a full-screen program writes at the top and at the bottom of a high terminal.
+const GAP: usize = 20;
+
+/// `text` with one blank line in place of each gap.
+pub(super) fn close_gaps(text: &str) -> String {
+    let mut kept = Vec::new();
+    let mut blank = 0;
+    for line in text.split('\n') {
+        blank = if line.trim().is_empty() { blank + 1 } else { 0 };
+        if blank <= GAP {
+            kept.push(line);
+        } else if blank == GAP + 1 {
+            kept.truncate(kept.len() - GAP + 1);
+        }
+    }
+    kept.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::trim_blank;

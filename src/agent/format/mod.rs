@@ -22,7 +22,7 @@ pub(crate) fn agent_message(kind: AgentType, text: &str, user: &str) -> String {
 /// [`agent_message`] before tool calls are removed.
 fn message_text(kind: AgentType, text: &str, user: &str) -> String {
     let answer = echo::remove(kind, text, user);
-    lines::trim_blank(&input_box::remove(kind, &answer)).unwrap_or_default().to_owned()
+    lines::close_gaps(lines::trim_blank(&input_box::remove(kind, &answer)).unwrap_or_default())
 }
 
 /// Whether the agent's whole `screen` shows a place to type at: it has drawn its input box or prompt.
@@ -33,3 +33,5 @@ pub(crate) fn is_ready(kind: AgentType, screen: &str) -> bool {
 
 #[cfg(test)]
 mod corpus_tests;
+#[cfg(test)]
+mod screen_tests;

@@ -16,11 +16,11 @@ use crate::domain::TerminalSize;
 
 use super::launch::{Launch, SpawnError};
 
-use self::process_group::ProcessGroup;
+use self::process_group::{Mark, ProcessGroup};
 
 /// A running program: the session leader of its own pseudo-terminal.
 ///
-/// Dropping it kills the program with all it started that stayed in its session.
+/// Dropping it kills the program with all it started.
 pub(crate) struct Pty {
     /// The program's terminal, to read what it writes.
     pub(crate) output: Output,
@@ -39,16 +39,19 @@ impl Pty {
         let program = launch.resolve()?;
         let (pty, pts) = pty_process::open().map_err(into_io)?;
         pty.resize(pty_size(size)).map_err(into_io)?;
+        let mark = Mark::new();
+        let (name, value) = mark.variable();
         let child = pty_process::Command::new(program)
             .arg0(OsStr::new(&launch.program))
             .args(&launch.args)
             .current_dir(&launch.directory)
             .env_clear()
             .envs(&launch.env)
+            .env(name, value)
             .kill_on_drop(true)
             .spawn(pts)
             .map_err(|error| launch.explain(into_io(error)))?;
-        let group = ProcessGroup::of(&child);
+        let group = ProcessGroup::of(&child, &mark);
         let (output, input) = pty.into_split();
         Ok(Self { output: Output(output), input: Input(input), program: Program { child, group } })
     }
@@ -110,31 +113,31 @@ impl From<ExitStatus> for Exit {
     }
 }
 
-/// The program's process and those of its session.
+/// The program's process and those it started.
 pub(crate) struct Program {
     child: Child,
     group: ProcessGroup,
 }
 
 impl Program {
-    /// Waits until the program ends, then kills what it left behind in its session. Safe to cancel, and to ask again.
+    /// Waits until the program ends, then kills what it left behind. Safe to cancel, and to ask again.
     pub(crate) async fn ended(&mut self) -> io::Result<Exit> {
         let status = self.child.wait().await;
         self.group.kill();
         Ok(status?.into())
     }
 
-    /// Asks the program and its session to end (SIGTERM).
+    /// Asks the program and all it started to end (SIGTERM).
     pub(crate) fn terminate(&self) {
         self.group.signal(Signal::TERM);
     }
 
-    /// Tells the program and its session that their terminal is gone (SIGHUP): ends interactive shells, which ignore SIGTERM.
+    /// Tells the program and all it started that their terminal is gone (SIGHUP): ends interactive shells, which ignore SIGTERM.
     pub(crate) fn hang_up(&self) {
         self.group.signal(Signal::HUP);
     }
 
-    /// Ends the program and its session at once, and waits until it is reaped.
+    /// Ends the program and all it started at once, and waits until it is reaped.
     pub(crate) async fn kill(&mut self) -> io::Result<Exit> {
         self.group.kill();
         self.ended().await

@@ -44,6 +44,12 @@ impl ServerBuilder {
             .env("AGENT_ALLOW_CUSTOM_COMMANDS", "true")
             .env("RATE_LIMIT_REQUESTS_PER_MINUTE", "100000")
             .env("DATABASE_MAX_CONNECTIONS", "4")
+            .found_programs()
+    }
+
+    /// Agents' programs are found where the test finds them.
+    fn found_programs(self) -> Self {
+        self.env("PATH", &std::env::var("PATH").expect("a PATH"))
     }
 
     /// A server with nothing set but what keeps it out of the way of others: it runs its own Postgres.
@@ -53,11 +59,13 @@ impl ServerBuilder {
         let mode = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(data_dir.path(), mode).expect("the directory is ours");
         let builder = Self { env: BTreeMap::new(), data_dir: data_dir.clone() };
-        builder.env("AGENTAPI_PORT", "0").env("AGENTAPI_DATA_DIR", &data_dir.path().display().to_string())
+        let data_dir = data_dir.path().display().to_string();
+        builder.env("AGENTAPI_PORT", "0").env("AGENTAPI_DATA_DIR", &data_dir).found_programs()
     }
 
+    /// With a Redis that is given all the time it needs: how little time it gets otherwise is for the tests of its faults.
     pub(crate) fn redis(self, redis: &TestRedis) -> Self {
-        self.env("REDIS_URL", &redis.url())
+        self.env("REDIS_URL", &redis.url()).env("REDIS_COMMAND_TIMEOUT", "20s")
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
@@ -80,7 +88,6 @@ impl ServerBuilder {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentapi"));
         command.args(args).current_dir(self.data_dir.path()).env_clear().envs(&self.env).kill_on_drop(true);
-        command.env("PATH", std::env::var_os("PATH").expect("a PATH"));
         command
     }
 

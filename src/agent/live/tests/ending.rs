@@ -45,7 +45,7 @@ async fn a_program_sees_the_environment_it_was_given_and_nothing_else() {
     let mut names: Vec<_> = screen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
     names.retain(|name| !matches!(*name, "LANG" | "LC_ALL" | "TZ"));
-    assert_eq!(names, ["HOME", "PATH", "TERM"], "{screen}");
+    assert_eq!(names, ["AGENTAPI_AGENT", "HOME", "PATH", "TERM"], "{screen}");
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "the server has more than that");
 }
 
@@ -88,6 +88,17 @@ async fn what_a_program_leaves_behind_is_killed_when_it_exits() {
     assert_eq!(ended.exit_code, Some(0));
     let pids = pids(&agent);
     assert_eq!(pids.len(), 1, "{:?}", agent.screen());
+    until_dead(&pids).await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_left_the_session_is_killed_with_the_agent() {
+    let daemon = "setsid sh -c 'trap \"\" HUP TERM; echo pid $$; exec sleep 1000' & wait; sleep 1000";
+    let (agent, _events) = start(script(daemon));
+    until_screen(&agent, |screen| screen.contains("pid ")).await;
+    let pids = pids(&agent);
+    assert!(lives(&pids[0]));
+    within(agent.stop(Duration::from_secs(5))).await;
     until_dead(&pids).await;
 }
 

@@ -75,6 +75,7 @@ async fn authenticate(app: &App, request: LoginRequest) -> Result<Option<(Tenant
     };
     let hash = credentials.as_ref().map_or_else(PasswordHash::of_nobody, |credentials| credentials.password.clone());
     let _permit = app.hashing().acquire().await.map_err(|error| Problem::internal(error.to_string()))?;
+    metrics::counter!("agentapi_password_verifications_total").increment(1);
     let verified = tokio::task::spawn_blocking(move || hash.verify(&request.password)).await;
     let verified = verified.map_err(|error| Problem::internal(error.to_string()))?;
     let found = tenant.zip(credentials).map(|(tenant, credentials)| (tenant, credentials.user));
