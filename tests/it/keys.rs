@@ -152,8 +152,8 @@ fn at(server: &Server, client: &Client) -> Client {
 async fn sealing_keys(redis: &TestRedis) -> Vec<Vec<u8>> {
     let mut connection = redis.connect().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("session:*").query_async(&mut connection).await.expect("keys");
-    let records: Vec<Vec<u8>> = redis::cmd("MGET").arg(keys).query_async(&mut connection).await.expect("records");
-    records.into_iter().map(|record| record[..4].to_vec()).collect()
+    let records: Vec<String> = redis::cmd("MGET").arg(keys).query_async(&mut connection).await.expect("records");
+    records.iter().map(|record| URL_SAFE_NO_PAD.decode(record).expect("base64")[..4].to_vec()).collect()
 }
 
 #[tokio::test]
