@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::script::{FIXED_WINDOW, SLIDING_WINDOW, Script, TOKEN_BUCKET};
+use chrono::Utc;
+
+use super::script::{Dialect, FIXED_WINDOW, SLIDING_WINDOW, Script, TOKEN_BUCKET};
 use super::{Key, Redis};
 use crate::config::RateLimitAlgorithm;
 use crate::domain::StoreUnavailable;
@@ -41,6 +43,11 @@ impl RateLimitScript {
         }
     }
 
+    /// Whether the script needs to know the time.
+    const fn keeps_time(self) -> bool {
+        !matches!(self.0, RateLimitAlgorithm::FixedWindow)
+    }
+
     /// The key that the script keeps its kind of value under: after a change of algorithm all begin afresh. The plain key is the
     /// specification's counter.
     fn key(self, key: Key) -> Key {
@@ -68,8 +75,15 @@ impl Redis {
         for (key, numbers) in limits {
             call.key(script.key(key)).arg(&numbers);
         }
-        let (allowed, place, remaining, reset, retry): (u64, usize, u64, u64, u64) =
-            self.run(async |link| call.invoke_async(link).await).await?;
+        let (allowed, place, remaining, reset, retry): (u64, usize, u64, u64, u64) = self
+            .run(async |link| {
+                // Redis tells its scripts the time. Upstash advises against asking in a script, and bills for it.
+                if script.keeps_time() && link.dialect() == Dialect::Upstash {
+                    call.arg(Utc::now().timestamp_micros());
+                }
+                call.invoke_async(link).await
+            })
+            .await?;
         Ok(Limited {
             allowed: allowed == 1,
             tightest: place.saturating_sub(1),

@@ -87,7 +87,7 @@ async fn a_request_is_one_round_trip_of_at_most_four_commands() {
     let rest = ServerBuilder::new(&database).upstash(&upstash).start().await;
     let (rest, _rest) = (rest.operator().await, rest);
     // Those within scripts included.
-    let expected: BTreeMap<String, u64> = ["evalsha", "getex", "incr", "pttl"].map(|name| (name.to_owned(), 1)).into();
+    let expected: BTreeMap<String, u64> = ["evalsha", "getex", "incrby", "pttl"].map(|name| (name.to_owned(), 1)).into();
     for client in [&native, &rest] {
         // The first one of a window gives the counter its end, and may have to send the script.
         client.get("/v1/auth/session").await.ok();
