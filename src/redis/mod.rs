@@ -70,6 +70,21 @@ impl Redis {
         Ok(start.elapsed())
     }
 
+    /// What Redis does when its memory is full (`maxmemory-policy`); nothing where it does not say, as managed services do not.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`] if it does not answer in time.
+    pub async fn eviction_policy(&self) -> Result<Option<String>, StoreUnavailable> {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("GET").arg("maxmemory-policy");
+        self.run(async |link| match command.query_async::<Vec<String>>(link).await {
+            Ok(pair) => Ok(pair.into_iter().nth(1)),
+            Err(error) if error.is_io_error() => Err(error),
+            Err(_) => Ok(None),
+        })
+        .await
+    }
+
     /// Runs one operation on a connection, all of it within the command deadline; not at all while Redis is known not to answer.
     async fn run<T>(&self, operation: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, StoreUnavailable> {
         let permit =

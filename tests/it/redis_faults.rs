@@ -1,4 +1,4 @@
-//! Redis killed, hung, and back.
+//! Redis killed, hung, emptied, full, read-only, and back.
 
 use std::time::{Duration, Instant};
 
@@ -107,4 +107,94 @@ async fn a_password_is_used_and_a_wrong_one_is_said_without_being_shown() {
     let status = server.anonymous().get("/status").await;
     assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
     assert!(!status.text.contains("wr0ng"), "{}", status.text);
+}
+
+#[tokio::test]
+async fn once_redis_is_known_to_be_silent_nobody_waits_for_it() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    // So long a deadline that whoever waits it out is told from who does not.
+    let server = on(&database, &redis).env("REDIS_COMMAND_TIMEOUT", "3s").start().await;
+    let client = server.operator().await;
+    redis.hang();
+    let waiting = (0..8).map(|_| client.get("/v1/agents"));
+    for answer in futures_util::future::join_all(waiting).await {
+        assert_eq!(answer.problem(503), "store_unavailable");
+    }
+    // All but the one at a time that tries whether Redis is back.
+    let mut times = futures_util::future::join_all((0..64).map(|_| async {
+        let start = Instant::now();
+        assert_eq!(client.get("/v1/agents").await.problem(503), "store_unavailable");
+        start.elapsed()
+    }))
+    .await;
+    times.sort();
+    let at_once = times.iter().filter(|time| **time < Duration::from_secs(2)).count();
+    assert!(at_once >= 60, "{at_once} of 64 were told at once: {times:?}");
+    redis.resume();
+    serves_again(&server, &client).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_ends_sessions_and_nothing_else() {
+    let (database, mut redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let server = on(&database, &redis).start().await;
+    let client = server.operator().await;
+    redis.kill();
+    redis.forget();
+    redis.restart().await;
+    eventually("the session is known to be gone", || async {
+        let answer = client.get("/v1/auth/session").await;
+        (answer.status == 401).then_some(())
+    })
+    .await;
+    server.operator().await.get("/v1/auth/session").await.ok();
+}
+
+#[tokio::test]
+async fn a_full_redis_lets_nobody_log_in_and_nobody_out() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let server = on(&database, &redis).start().await;
+    let client = server.operator().await;
+    let mut connection = redis.connect().await;
+    let configure = async |connection: &mut _, memory: &str| {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg("maxmemory").arg(memory).query_async::<()>(connection).await.expect("set");
+    };
+    configure(&mut connection, "1").await;
+    let answer = in_time("a request", client.get("/v1/auth/session")).await;
+    assert_eq!(answer.status, 200, "a session is verified without new memory: {}", answer.text);
+    let login = serde_json::json!({"tenant": "default", "email": "admin@localhost", "password": crate::support::PASSWORD});
+    assert_eq!(server.anonymous().post("/v1/auth/login", login).await.problem(503), "store_unavailable");
+    configure(&mut connection, "0").await;
+    server.operator().await.get("/v1/auth/session").await.ok();
+    client.get("/v1/auth/session").await.ok();
+}
+
+#[tokio::test]
+async fn a_read_only_replica_is_no_store() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let server = on(&database, &redis).start().await;
+    let client = server.operator().await;
+    let replicate = async |of: [&str; 2]| {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(&of).query_async::<()>(&mut redis.connect().await).await.expect("set");
+    };
+    // Of a primary that is not there: it keeps what it has, and takes no writes.
+    replicate(["127.0.0.1", "1"]).await;
+    let answer = in_time("a request", client.get("/v1/auth/session")).await;
+    assert_eq!(answer.problem(503), "store_unavailable");
+    replicate(["NO", "ONE"]).await;
+    serves_again(&server, &client).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_may_evict_sessions_is_warned_of() {
+    for (policy, warned) in [("allkeys-lru", true), ("volatile-lru", true), ("noeviction", false)] {
+        let redis = TestRedis::start_with(&["--maxmemory-policy", policy]).await;
+        let builder = on(&TestDatabase::create().await, &redis);
+        let server = builder.start().await;
+        assert_eq!(server.terminate().await, Some(0));
+        let log = std::fs::read_to_string(builder.log_file()).expect("a log");
+        assert_eq!(log.contains("may evict sessions"), warned, "{policy}: {log}");
+    }
 }

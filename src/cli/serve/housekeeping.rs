@@ -26,6 +26,21 @@ pub(super) fn begin(app: &App, cleanup_interval: Duration) {
     });
 }
 
+/// Says once, where Redis tells, that its eviction policy puts sessions at risk. The compose file's `allkeys-lru` is such a one.
+pub(super) fn warn_of_eviction(app: &App) {
+    let Some(redis) = app.redis.clone() else { return };
+    app.lifecycle.tasks().spawn(async move {
+        match redis.eviction_policy().await {
+            Ok(Some(policy)) if policy != "noeviction" => tracing::warn!(
+                policy,
+                "when its memory is full, this Redis may evict sessions, and so log users out (docs/REDIS_CONFIGURATION.md)"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the eviction policy of Redis is not known"),
+        }
+    });
+}
+
 /// Does something again and again until the server is asked to stop.
 fn every<F: Future<Output = ()> + Send + 'static>(
     interval: Duration,

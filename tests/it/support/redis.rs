@@ -50,6 +50,11 @@ impl TestRedis {
         self.answers().await;
     }
 
+    /// Takes away what it has on disk, while it does not run.
+    pub(crate) fn forget(&self) {
+        std::fs::remove_dir_all(self.directory.path().join("appendonlydir")).expect("it wrote its log");
+    }
+
     /// Hangs it: it keeps its connections and answers nothing.
     pub(crate) fn hang(&self) {
         self.signal(Signal::STOP);
