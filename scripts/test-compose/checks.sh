@@ -100,7 +100,7 @@ login() {
     get agentapi 3284 /v1/auth/login --header 'content-type: application/json' \
         --data "{\"tenant\":\"default\",\"email\":\"admin@localhost\",\"password\":\"$AGENTAPI_ADMIN_PASSWORD\"}"
 }
-# signed_in PATH [CURL ARGUMENT...]: with the token of the first login.
+# signed_in PATH [CURL ARGUMENT...]: with the token of the last login.
 signed_in() { get agentapi 3284 "$1" --header "authorization: Bearer $token" "${@:2}"; }
 start_agent() {
     signed_in /v1/agents --header 'content-type: application/json' --data '{"type":"custom","command":["cat"]}'
@@ -209,7 +209,10 @@ set_password() {
     echo "$AGENTAPI_ADMIN_PASSWORD-2" | compose exec -T agentapi agentapi user passwd default admin@localhost
 }
 check "user passwd gives the operator a new password" set_password
+session_is_over() { ! signed_in /v1/auth/session >/dev/null; }
+check "and ends the sessions from before" session_is_over
 AGENTAPI_ADMIN_PASSWORD+=-2
+token=$(login | field token) || true
 
 echo "# Down and up again"
 check "down" compose down
