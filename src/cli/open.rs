@@ -1,15 +1,12 @@
 //! Opening the database that the settings name, or the server's own, with its tables up to date.
 
-use std::str::FromStr;
 use std::time::Duration;
-
-use sqlx::postgres::PgConnectOptions;
 
 use super::Failure;
 use crate::config::Config;
 use crate::data_dir;
 use crate::postgres::embedded::{Embedded, EmbeddedError};
-use crate::postgres::{Database, DatabaseError};
+use crate::postgres::{ConnectOptions, Database, DatabaseError};
 
 /// How long a Postgres elsewhere is waited for: it may start at the same time as we do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +34,7 @@ impl Opened {
 /// Opens the database.
 pub(super) async fn database(settings: &Config) -> Result<Opened, Failure> {
     let (options, embedded) = match &settings.postgres.url {
-        Some(url) => (PgConnectOptions::from_str(url.expose().as_str())?, None),
+        Some(url) => (Database::options(url.expose())?, None),
         None => {
             data_dir::create(&settings.server.data_dir)?;
             let embedded = Embedded::open(&settings.server.data_dir).await?;
@@ -56,7 +53,7 @@ pub(super) async fn database(settings: &Config) -> Result<Opened, Failure> {
     Ok(opened)
 }
 
-async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+async fn migrate(options: &ConnectOptions) -> Result<(), DatabaseError> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let (mut wait, longest) = BACK_OFF;
     loop {

@@ -17,10 +17,14 @@ mod users;
 
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::domain::TenantScope;
+
+/// Where a database is, and how to get in.
+pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 pub use self::agents::{Agents, NewAgentRow, RunningAgent};
 pub use self::audit::{Action, AuditEntry};
@@ -47,6 +51,14 @@ pub struct Database {
 }
 
 impl Database {
+    /// How to connect to the database that `url` names.
+    ///
+    /// # Errors
+    /// If the URL has options that Postgres connections do not.
+    pub fn options(url: &url::Url) -> Result<ConnectOptions, DatabaseError> {
+        Ok(ConnectOptions::from_url(url)?)
+    }
+
     /// Runs the migrations that have not run yet, under an advisory lock, as the role that `options` name.
     ///
     /// # Errors
