@@ -9,5 +9,6 @@ pub mod lifecycle;
 pub mod postgres;
 pub mod rate_limit;
 pub mod redis;
+pub mod replica;
 pub mod session;
 pub mod telemetry;

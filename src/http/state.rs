@@ -10,10 +10,12 @@ use tokio::sync::Semaphore;
 use super::host::AllowedHosts;
 use crate::agent::Supervisor;
 use crate::config;
+use crate::domain::KeyRing;
 use crate::lifecycle::Lifecycle;
 use crate::postgres::Database;
 use crate::rate_limit::RateLimiter;
 use crate::redis::Redis;
+use crate::replica::Replicas;
 use crate::session::Sessions;
 
 /// The running server. Cheap to clone.
@@ -34,6 +36,10 @@ pub struct Parts {
     pub limiter: Option<RateLimiter>,
     /// Agents.
     pub agents: Supervisor,
+    /// The servers that act as one.
+    pub replicas: Replicas,
+    /// What proves to them that a request was passed on by one of them.
+    pub keys: KeyRing,
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// The collected metrics.

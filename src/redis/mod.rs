@@ -5,6 +5,7 @@
 
 mod guard;
 mod key;
+mod leases;
 mod link;
 mod native;
 mod operations;
