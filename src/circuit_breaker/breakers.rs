@@ -141,15 +141,13 @@ impl CircuitBreakers {
         open
     }
 
-    /// Circuits that are not closed, those of all replicas, in the order of their services' texts, after `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreUnavailable`].
-    pub async fn list(&self, after: Option<Service>, limit: usize) -> Result<Vec<KnownCircuit>, StoreUnavailable> {
-        let services = self.0.store.not_closed(after, limit).await?;
-        let circuits = self.0.store.peek(&services, &self.0.policy).await?;
-        let known = services.into_iter().zip(circuits);
-        Ok(known.filter_map(|(service, circuit)| Some(KnownCircuit { service, circuit: circuit? })).collect())
+    /// Circuits that are not closed, in the order of their services' texts, after `after`, at most `limit`: those of all replicas, or
+    /// what this process knows while the store is away. Returns too whether they are of all.
+    pub async fn list(&self, after: Option<Service>, limit: usize) -> (Vec<KnownCircuit>, bool) {
+        match note(self.0.list(after, limit).await) {
+            Ok(circuits) => (circuits, true),
+            Err(_) => (self.0.known(after, limit), false),
+        }
     }
 
     /// Closes the circuit of `service`, whatever it knows.
@@ -169,6 +167,28 @@ impl CircuitBreakers {
 impl Inner {
     fn now(&self) -> u64 {
         millis(self.start.elapsed())
+    }
+
+    async fn list(&self, after: Option<Service>, limit: usize) -> Result<Vec<KnownCircuit>, StoreUnavailable> {
+        let services = self.store.not_closed(after, limit).await?;
+        let circuits = self.store.peek(&services, &self.policy).await?;
+        let known = services.into_iter().zip(circuits);
+        Ok(known.filter_map(|(service, circuit)| Some(KnownCircuit { service, circuit: circuit? })).collect())
+    }
+
+    fn known(&self, after: Option<Service>, limit: usize) -> Vec<KnownCircuit> {
+        let now = self.now();
+        let mut known: Vec<(String, KnownCircuit)> = Vec::new();
+        for entry in self.entries().values() {
+            let (view, service) = (entry.lock(), entry.service);
+            if view.is_open(now) {
+                known.push((service.to_string(), KnownCircuit { service, circuit: view.circuit.snapshot(now) }));
+            }
+        }
+        known.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let after = after.map(|after| after.to_string());
+        let rest = known.into_iter().filter(|(text, _)| after.as_ref().is_none_or(|after| text > after));
+        rest.take(limit).map(|(_, circuit)| circuit).collect()
     }
 
     fn permit(self: &Arc<Self>, entry: Arc<Entry>, generation: u64, probe: Option<u64>) -> Permit {

@@ -9,8 +9,10 @@ use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
 use crate::agent::Supervisor;
+use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
 use crate::lifecycle::Lifecycle;
+use crate::outbound::Outbound;
 use crate::postgres::Database;
 use crate::rate_limit::RateLimiter;
 use crate::redis::Redis;
@@ -34,6 +36,10 @@ pub struct Parts {
     pub limiter: Option<RateLimiter>,
     /// Agents.
     pub agents: Supervisor,
+    /// Calls to other services.
+    pub outbound: Outbound,
+    /// The circuit breakers around them, if they are on.
+    pub breakers: Option<CircuitBreakers>,
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// The collected metrics.

@@ -15,10 +15,12 @@ use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
 use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
-use crate::config::{Config, SessionStorage};
+use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
+use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
+use crate::outbound::{Outbound, Resolvers};
 use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore, TenantLimitsCache};
 use crate::redis::Redis;
 use crate::session::{MemorySessionStore, RedisSessionStore, SessionStore, Sessions};
@@ -76,6 +78,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
             "Redis is off: sessions and rate limits live in this process, are lost with it, and are shared with no other"
         );
     }
+    let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), lifecycle);
     let agents = Supervisor::new(SupervisorParts {
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
@@ -92,9 +95,24 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
         sessions: Sessions::new(sessions, keys, &settings.session),
         limiter: RateLimiter::new(rate_limits, tenant_limits, &settings.rate_limit),
         agents,
+        outbound: Outbound::new(breakers.clone(), Resolvers::default()),
+        breakers,
         lifecycle: lifecycle.clone(),
         metrics: telemetry::metrics()?,
     }))
+}
+
+/// Circuit breakers, shared by Redis if it is on. What others learn is asked for less often where each question is billed.
+fn breakers(settings: &config::CircuitBreaker, redis: Option<&Redis>, lifecycle: &Lifecycle) -> Option<CircuitBreakers> {
+    let store: Arc<dyn CircuitStore> = match redis {
+        Some(redis) => Arc::new(RedisCircuitStore::new(redis.clone())),
+        None => Arc::new(MemoryCircuitStore::default()),
+    };
+    let peek_interval = redis.map(|redis| match redis.protocol() {
+        Protocol::Native => Duration::from_secs(1),
+        Protocol::Rest => Duration::from_secs(5),
+    });
+    CircuitBreakers::new(store, settings, peek_interval, lifecycle.tasks().clone())
 }
 
 /// Serves, and when told to stop: takes no more requests, stops the agents, waits for what is in flight.
