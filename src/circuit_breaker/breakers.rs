@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::machine::millis;
 use super::view::{Admission, Pending, View};
-use super::{Answer, CircuitStore, Event, JITTER, Permit, Phase, Policy, Snapshot};
+use super::{Answer, CircuitStore, Event, JITTER, MAX_LEASE, Permit, Phase, Policy, Snapshot};
 use crate::config;
 use crate::domain::{Service, StoreUnavailable};
 
@@ -288,7 +288,7 @@ impl Inner {
 
     async fn acquire(self: &Arc<Self>, entry: &Arc<Entry>, seen: u64, longest: Duration) -> Result<Permit, Refusal> {
         let lease = rand::rng().random();
-        let event = Event::Acquire(lease, millis(longest));
+        let event = Event::Acquire(lease, millis(longest.min(MAX_LEASE)));
         let told = self.apply(entry, seen, event).await;
         let (admitted, circuit) = self.change(entry, |view, now| {
             view.asking = false;

@@ -228,7 +228,7 @@ impl Circuit {
                 changed |= self.leases.len() < places;
                 let free = self.leases.len() < policy.probes(self.successes);
                 if free {
-                    self.leases.push((lease, now.saturating_add(ms.min(millis(MAX_LEASE)))));
+                    self.leases.push((lease, now.saturating_add(ms)));
                 }
                 changed |= free;
                 free

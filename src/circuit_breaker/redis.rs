@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rand::Rng;
 
-use super::machine::{MAX_LEASE, MAX_PROBES, millis};
+use super::machine::MAX_PROBES;
 use super::{Answer, CircuitStore, Event, JITTER, Phase, Policy, Snapshot};
 use crate::domain::{Service, StoreUnavailable};
 use crate::redis::{CircuitCall, CircuitReply, Redis};
@@ -30,7 +30,7 @@ impl RedisCircuitStore {
 fn call(seen: u64, event: Event, policy: &Policy) -> CircuitCall {
     let (operation, operands) = match event {
         Event::Peek => ("peek", [0, 0]),
-        Event::Acquire(lease, ms) => ("acquire", [lease, ms.min(millis(MAX_LEASE))]),
+        Event::Acquire(lease, ms) => ("acquire", [lease, ms]),
         Event::Calls { healed, failures } => ("calls", [u64::from(healed), u64::from(failures)]),
         Event::ProbeSucceeded(lease) => ("probe_succeeded", [lease, 0]),
         Event::ProbeFailed(lease) => ("probe_failed", [lease, 0]),
