@@ -9,9 +9,11 @@ use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
 use crate::agent::Supervisor;
+use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
 use crate::domain::KeyRing;
 use crate::lifecycle::Lifecycle;
+use crate::outbound::Outbound;
 use crate::postgres::Database;
 use crate::rate_limit::RateLimiter;
 use crate::redis::Redis;
@@ -40,6 +42,10 @@ pub struct Parts {
     pub replicas: Replicas,
     /// What proves to them that a request was passed on by one of them.
     pub keys: KeyRing,
+    /// Calls to other services.
+    pub outbound: Outbound,
+    /// The circuit breakers around them, if they are on.
+    pub breakers: Option<CircuitBreakers>,
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// The collected metrics.

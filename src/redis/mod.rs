@@ -3,6 +3,7 @@
 //! Callers see named operations, whose one round trip and one deadline are this room's promise. Whether a [`link::Link`] is a
 //! native connection or leads to Upstash's REST API is chosen once, by the settings; nothing above this room notices.
 
+mod circuit;
 mod guard;
 mod key;
 mod leases;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
 
+pub use self::circuit::{CircuitCall, CircuitReply};
 pub use self::key::Key;
 pub use self::operations::SessionEntry;
 pub use self::rate_limit::{Limited, RateLimitScript};

@@ -5,6 +5,10 @@
 
 mod agents;
 mod auth;
+mod circuit_breakers;
+mod circuit_scripts;
+mod circuit_stores;
+mod circuits;
 mod command_budget;
 mod command_line;
 mod deployment;
@@ -14,6 +18,7 @@ mod isolation;
 mod keys;
 mod login_limits;
 mod module_directions;
+mod outbound;
 mod problems;
 mod rate_limit;
 mod rate_limit_scripts;

@@ -16,10 +16,12 @@ use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
 use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
-use crate::config::{Config, SessionStorage};
+use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
+use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
+use crate::outbound::{Outbound, Resolvers};
 use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore, TenantLimitsCache};
 use crate::redis::Redis;
 use crate::replica::{Replicas, ReplicasParts};
@@ -86,6 +88,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         redis: redis.clone(),
         heartbeat: settings.replica.heartbeat,
     });
+    let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), lifecycle);
     let agents = Supervisor::new(SupervisorParts {
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
@@ -104,9 +107,24 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         agents,
         replicas,
         keys,
+        outbound: Outbound::new(breakers.clone(), Resolvers::default()),
+        breakers,
         lifecycle: lifecycle.clone(),
         metrics: telemetry::metrics()?,
     }))
+}
+
+/// Circuit breakers, shared by Redis if it is on. What others learn is asked for less often where each question is billed.
+fn breakers(settings: &config::CircuitBreaker, redis: Option<&Redis>, lifecycle: &Lifecycle) -> Option<CircuitBreakers> {
+    let store: Arc<dyn CircuitStore> = match redis {
+        Some(redis) => Arc::new(RedisCircuitStore::new(redis.clone())),
+        None => Arc::new(MemoryCircuitStore::default()),
+    };
+    let peek_interval = redis.map(|redis| match redis.protocol() {
+        Protocol::Native => Duration::from_secs(1),
+        Protocol::Rest => Duration::from_secs(5),
+    });
+    CircuitBreakers::new(store, settings, peek_interval, lifecycle.tasks().clone())
 }
 
 /// Serves, and when told to stop: takes no more requests, stops the agents, waits for what is in flight.
