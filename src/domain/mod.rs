@@ -8,6 +8,7 @@ mod message;
 mod password;
 mod principal;
 mod random;
+mod remote_url;
 mod service;
 mod sessions_of;
 mod store;
@@ -15,7 +16,9 @@ mod tenant;
 mod tenant_limits;
 mod user;
 
-pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
+pub use self::agent::{
+    Agent, AgentKind, AgentState, AgentType, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
+};
 pub use self::event_id::{EventId, Fence};
 pub use self::id::{AgentId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
@@ -23,6 +26,7 @@ pub use self::message::{AgentStatus, Message, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};
 pub use self::principal::Principal;
 pub use self::random::random_bytes;
+pub use self::remote_url::RemoteUrl;
 pub use self::service::Service;
 pub use self::sessions_of::SessionsOf;
 pub use self::store::StoreUnavailable;

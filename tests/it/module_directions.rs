@@ -41,7 +41,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "session",
         ],
     ),
-    ("agent", &["config", "domain", "postgres"]),
+    ("agent", &["config", "domain", "outbound", "postgres"]),
     ("session", &["config", "domain", "redis"]),
     ("rate_limit", &["config", "domain", "postgres", "redis"]),
     ("replica", &["domain", "postgres", "redis"]),
