@@ -48,7 +48,7 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
     }
     housekeeping::begin(&app, settings.session.cleanup_interval);
-    housekeeping::warn_of_eviction(&app);
+    housekeeping::meet_redis(&app);
     let ends = session_ends::follow(opened.database.clone(), app.sessions.clone(), lifecycle.stopping());
     lifecycle.tasks().spawn(ends);
     announce(listener.local_addr()?, first_operator.as_ref());
