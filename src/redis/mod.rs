@@ -123,7 +123,9 @@ impl Redis {
         match &result {
             Err(Failure::Silence(_)) => {
                 self.clock.forget();
-                permit.unanswered(Instant::now());
+                if permit.unanswered(Instant::now()) {
+                    self.pool.discard_idle();
+                }
             }
             Ok(_) | Err(Failure::Reply(_)) => permit.answered(),
         }

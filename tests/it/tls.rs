@@ -22,6 +22,21 @@ fn certificates(folder: &std::path::Path) {
     }
 }
 
+/// Speaks TLS with such a certificate. The authority's is then at `ca.pem` of `folder`.
+pub(crate) fn acceptor(folder: &std::path::Path) -> tokio_rustls::TlsAcceptor {
+    certificates(folder);
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("they belong together");
+    Arc::new(config).into()
+}
+
 #[tokio::test]
 async fn a_private_authority_is_trusted_where_it_is_named_and_only_there() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -57,19 +72,9 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_only_there() {
 #[tokio::test]
 async fn over_rest_too_a_private_authority_is_trusted_only_where_it_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    certificates(folder.path());
-    let file = |name: &str| folder.path().join(name).display().to_string();
-    let certificate = CertificateDer::from_pem_file(file("server.pem")).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(file("server.key")).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("they belong together");
     let redis = TestRedis::start().await;
-    let upstash = Upstash::start_with(&redis, Some(Arc::new(config).into())).await;
+    let upstash = Upstash::start_with(&redis, Some(acceptor(folder.path()))).await;
+    let file = |name: &str| folder.path().join(name).display().to_string();
     let builder = ServerBuilder::new(&TestDatabase::create().await).upstash(&upstash);
     let trusting = builder.sibling().env("SSL_CERT_FILE", &file("ca.pem")).start().await;
     trusting.operator().await.get("/v1/auth/session").await.ok();
