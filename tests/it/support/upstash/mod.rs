@@ -106,6 +106,15 @@ impl Upstash {
         }
     }
 
+    /// The settings that lead to it.
+    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("REDIS_PROTOCOL", "rest".to_owned()),
+            ("UPSTASH_REDIS_REST_URL", self.url()),
+            ("UPSTASH_REDIS_REST_TOKEN", Self::TOKEN.to_owned()),
+        ]
+    }
+
     /// Lets every request from now on go wrong.
     pub(crate) fn fault(&self, fault: Fault) {
         *lock(&self.server.fault) = fault;
