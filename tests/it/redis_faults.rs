@@ -70,7 +70,7 @@ async fn a_hung_redis_hangs_nobody() {
 
 /// A server with the default deadlines, on a Redis behind a network.
 fn behind(database: &TestDatabase, redis: &TestRedis) -> (Proxy, ServerBuilder) {
-    let proxy = Proxy::before(redis.url().trim_start_matches("redis://"));
+    let proxy = Proxy::before(&redis.address());
     let builder = ServerBuilder::new(database).env("REDIS_URL", &format!("redis://{}", proxy.address()));
     (proxy, builder)
 }

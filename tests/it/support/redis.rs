@@ -38,6 +38,11 @@ impl TestRedis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// `host:port`
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// Kills it, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it runs");
@@ -66,8 +71,7 @@ impl TestRedis {
     }
 
     pub(crate) async fn connect(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).expect("a URL of ours");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        connect(&self.url()).await
     }
 
     /// Runs `what` and returns, beside its result, the commands that Redis carried out meanwhile, those within scripts included:
@@ -123,6 +127,12 @@ fn spawn(directory: &TempDir, port: u16, args: &[String]) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server is installed: run `make test`")
+}
+
+/// A connection to the Redis at `url`.
+pub(super) async fn connect(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a URL of ours");
+    client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
 /// A port that was free a moment ago.
