@@ -24,6 +24,7 @@ mod rate_limit;
 mod rate_limit_scripts;
 mod rate_limit_stores;
 mod redis_faults;
+mod replicas;
 mod rest;
 mod row_level_security;
 mod secrets;
