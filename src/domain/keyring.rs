@@ -1,4 +1,4 @@
-//! Sealing with AES-256-GCM: session tokens, session records, agents' secrets at rest.
+//! Sealing with AES-256-GCM: session tokens, session records, agents' secrets at rest, cached values.
 //!
 //! A key is never used as it is: each purpose has a sub-key (HKDF-SHA256, RFC 5869), so that what was sealed for one purpose
 //! cannot be opened for another. What is sealed names its key, so that keys can be changed. Nonces are 96 random bits, for
@@ -54,16 +54,19 @@ pub enum Purpose {
     SessionRecord,
     /// An agent's own environment variables, as Postgres keeps them.
     AgentEnv,
+    /// A cached value, as Redis keeps it.
+    CachedValue,
 }
 
 impl Purpose {
-    const ALL: [Self; 3] = [Self::SessionToken, Self::SessionRecord, Self::AgentEnv];
+    const ALL: [Self; 4] = [Self::SessionToken, Self::SessionRecord, Self::AgentEnv, Self::CachedValue];
 
     const fn label(self) -> &'static str {
         match self {
             Self::SessionToken => "session token",
             Self::SessionRecord => "session record",
             Self::AgentEnv => "agent env",
+            Self::CachedValue => "cached value",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
 
 mod agent;
+mod cache_key;
+mod changed;
 mod id;
 mod keyring;
 mod message;
@@ -14,6 +16,8 @@ mod tenant_limits;
 mod user;
 
 pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
+pub use self::cache_key::{CacheId, CacheKey};
+pub use self::changed::Changed;
 pub use self::id::{AgentId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessageRole};
