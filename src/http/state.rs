@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
 use crate::agent::Supervisor;
+use crate::cache::Directory;
 use crate::config;
 use crate::lifecycle::Lifecycle;
 use crate::postgres::Database;
@@ -26,6 +27,8 @@ pub struct Parts {
     pub settings: config::Server,
     /// Postgres.
     pub database: Database,
+    /// Users and tenants as they are shown.
+    pub directory: Directory,
     /// Redis, if it is on.
     pub redis: Option<Redis>,
     /// Sessions.

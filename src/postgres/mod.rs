@@ -6,11 +6,11 @@
 pub mod embedded;
 
 mod agents;
+mod announcements;
 mod audit;
 mod error;
 mod messages;
 mod sealed_envs;
-mod session_ends;
 mod tenant_limits;
 mod tenants;
 mod users;
@@ -27,11 +27,11 @@ use crate::domain::TenantScope;
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 pub use self::agents::{Agents, NewAgentRow, RunningAgent};
+pub use self::announcements::{Announcement, Announcements};
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
 pub use self::messages::Messages;
 pub use self::sealed_envs::SealedEnv;
-pub use self::session_ends::SessionEnds;
 pub use self::tenants::Tenants;
 pub use self::users::{Credentials, NewUser, Users};
 

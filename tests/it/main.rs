@@ -5,6 +5,8 @@
 
 mod agents;
 mod auth;
+mod cache;
+mod cache_store;
 mod command_budget;
 mod command_line;
 mod deployment;

@@ -2,6 +2,7 @@
 
 mod error;
 mod sealed_env;
+mod settled;
 mod stored_history;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,7 @@ use self::stored_history::StoredHistory;
 use super::launch::{self, Launch};
 use super::live::{Ended, LiveAgent, Pace, SpawnOptions};
 use super::workspace::Workspace;
+use crate::cache::Cache;
 use crate::config;
 use crate::domain::{Agent, AgentId, AgentState, KeyRing, Message, NewAgent, Principal, TenantId, TenantScope};
 use crate::postgres::{Action, AuditEntry, Database, DatabaseError, NewAgentRow, RunningAgent};
@@ -43,6 +45,7 @@ struct Inner {
     settings: config::Agent,
     data_dir: PathBuf,
     database: Database,
+    cache: Cache,
     keys: KeyRing,
     /// Names this server in Postgres, over restarts.
     replica: Uuid,
@@ -70,6 +73,8 @@ pub struct SupervisorParts {
     pub data_dir: PathBuf,
     /// Where agents and messages are written.
     pub database: Database,
+    /// Where conversations that are over are cached.
+    pub cache: Cache,
     /// What seals their secrets.
     pub keys: KeyRing,
     /// Names this server, over restarts.
@@ -84,9 +89,20 @@ impl Supervisor {
     /// Supervises agents, of which none lives yet.
     #[must_use]
     pub fn new(parts: SupervisorParts) -> Self {
-        let SupervisorParts { settings, data_dir, database, keys, replica, tasks, stopping } = parts;
+        let SupervisorParts { settings, data_dir, database, cache, keys, replica, tasks, stopping } = parts;
         let places = Arc::new(Semaphore::new(settings.max_running));
-        Self(Arc::new(Inner { settings, data_dir, database, keys, replica, tasks, stopping, places, live: Mutex::default() }))
+        Self(Arc::new(Inner {
+            settings,
+            data_dir,
+            database,
+            cache,
+            keys,
+            replica,
+            tasks,
+            stopping,
+            places,
+            live: Mutex::default(),
+        }))
     }
 
     /// Whether users may start any program.
@@ -262,8 +278,9 @@ impl Supervisor {
         if let Some(live) = self.find(principal.tenant(), id) {
             return Ok(live.messages());
         }
-        self.get(principal, id).await?;
-        Ok(Arc::new(self.0.database.messages(principal.scope).list(id).await?.to_vec()))
+        let agent = self.get(principal, id).await?;
+        let written = settled::conversation(&self.0.cache, &self.0.database, principal.scope, &agent).await?;
+        Ok(Arc::new(written.to_vec()))
     }
 
     /// Puts a file where a live agent can read it. Returns its path.

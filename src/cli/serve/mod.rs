@@ -1,8 +1,8 @@
 //! `agentapi serve`: from settings to a running server, and back to nothing.
 
+mod announcements;
 mod first_operator;
 mod housekeeping;
-mod session_ends;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
 use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
+use crate::cache::{Cache, CacheStore, Directory, RedisCacheStore};
 use crate::config::{Config, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
 use crate::http::{self, App, Parts};
@@ -49,8 +50,8 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     }
     housekeeping::begin(&app, settings.session.cleanup_interval);
     housekeeping::warn_of_eviction(&app);
-    let ends = session_ends::follow(opened.database.clone(), app.sessions.clone(), lifecycle.stopping());
-    lifecycle.tasks().spawn(ends);
+    let (sessions, directory) = (app.sessions.clone(), app.directory.clone());
+    lifecycle.tasks().spawn(announcements::follow(opened.database.clone(), sessions, directory, lifecycle.stopping()));
     announce(listener.local_addr()?, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }
@@ -71,6 +72,8 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
         }
         _ => Arc::new(MemorySessionStore::default()),
     };
+    let shared_cache = redis.clone().map(|redis| Arc::new(RedisCacheStore::new(redis, keys.clone())) as Arc<dyn CacheStore>);
+    let cache = Cache::new(shared_cache, lifecycle.tasks().clone());
     if redis.is_none() {
         tracing::info!(
             "Redis is off: sessions and rate limits live in this process, are lost with it, and are shared with no other"
@@ -80,6 +83,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
         database: opened.database.clone(),
+        cache: cache.clone(),
         keys: keys.clone(),
         replica: identity::replica(&settings.server.data_dir)?,
         tasks: lifecycle.tasks().clone(),
@@ -88,6 +92,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
     Ok(App::new(Parts {
         settings: settings.server.clone(),
         database: opened.database.clone(),
+        directory: Directory::new(opened.database.clone(), cache),
         redis,
         sessions: Sessions::new(sessions, keys, &settings.session),
         limiter: RateLimiter::new(rate_limits, tenant_limits, &settings.rate_limit),
