@@ -8,6 +8,7 @@ mod gate;
 mod host;
 mod limit;
 mod openapi;
+mod outbound_problem;
 mod problem;
 mod respond;
 mod routes;

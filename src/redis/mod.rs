@@ -4,8 +4,10 @@
 //! native connection or leads to Upstash's REST API is chosen once, by the settings; nothing above this room notices.
 
 mod cache;
+mod circuit;
 mod guard;
 mod key;
+mod leases;
 mod link;
 mod native;
 mod operations;
@@ -24,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
 
+pub use self::circuit::{CircuitCall, CircuitReply};
 pub use self::key::Key;
 pub use self::operations::SessionEntry;
 pub use self::rate_limit::{Limited, RateLimitScript};

@@ -10,8 +10,8 @@ use crate::cache::{Cache, Kind, Policy};
 use crate::domain::{Agent, AgentId, CacheId, Message, TenantScope};
 use crate::postgres::{Database, DatabaseError};
 
-/// Nobody changes such a conversation: an agent that runs again ends at another time, and then its conversation has another key. The
-/// bounds are for the sake of Redis, which sessions live in too: a user at the default limit fills 6 MB of it at most.
+/// Nobody changes such a conversation: Postgres takes no messages of a life that is over, and an agent that runs again ends at another
+/// time, so that its conversation has another key then. The bounds are for the sake of Redis, which sessions live in too: a user at the default limit fills 6 MB of it at most.
 const CONVERSATION: Kind<EndedAgent, Arc<[Message]>> = Kind::new(Policy {
     name: "conversation",
     near: Duration::from_secs(30),

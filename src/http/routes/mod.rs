@@ -2,6 +2,7 @@
 
 mod agents;
 mod auth;
+mod circuits;
 mod health;
 
 use axum::Router;
@@ -37,11 +38,12 @@ pub(super) enum Access {
 }
 
 /// Every documented route.
-pub(super) fn documented() -> [(Access, OpenApiRouter<App>); 4] {
+pub(super) fn documented() -> [(Access, OpenApiRouter<App>); 5] {
     [
         (Access::Unlimited, health::routes()),
         (Access::Open, auth::open_routes()),
         (Access::SignedIn, auth::routes()),
         (Access::SignedIn, agents::routes()),
+        (Access::SignedIn, circuits::routes()),
     ]
 }
