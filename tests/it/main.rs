@@ -5,6 +5,8 @@
 
 mod agents;
 mod auth;
+mod cache;
+mod cache_store;
 mod circuit_breakers;
 mod circuit_scripts;
 mod circuit_stores;
