@@ -32,6 +32,15 @@ pub fn metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("agentapi_session_checks_total", "Session checks, by result");
     describe_counter!("agentapi_seals_total", "Tokens, records and secrets sealed, by key; a key may seal 2^32");
     describe_counter!("agentapi_password_verifications_total", "Passwords verified, those of unknown users too");
+    describe_gauge!("agentapi_circuits_open", "Circuits that are not closed, as this server knows, by kind of service");
+    describe_gauge!("agentapi_circuit_shared", "1 if circuits were shared when last asked for, 0 if the store was away");
+    describe_counter!("agentapi_circuit_calls_total", "Calls to other services, by kind of service and outcome");
+    describe_counter!("agentapi_circuit_transitions_total", "Changes of a circuit that this server saw, by kind and new state");
+    describe_counter!("agentapi_circuit_probes_total", "Calls that tried whether a service is well again, by kind");
+    describe_counter!("agentapi_circuit_store_errors_total", "Questions about circuits that the store did not answer");
+    describe_counter!("agentapi_outbound_calls_total", "Calls to other services with all their attempts, by kind and outcome");
+    describe_histogram!("agentapi_outbound_call_seconds", "Time to the head of an answer of another service, by kind");
+    describe_counter!("agentapi_outbound_retries_total", "Calls to other services that were tried again, by kind");
     describe_gauge!("agentapi_agents_running", "Agents that live on this server");
     describe_gauge!("agentapi_event_streams", "Event streams being served");
     Ok(handle)

@@ -1,12 +1,16 @@
 //! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
 
 mod agent;
+mod cache_key;
+mod changed;
+mod event_id;
 mod id;
 mod keyring;
 mod message;
 mod password;
 mod principal;
 mod random;
+mod service;
 mod sessions_of;
 mod store;
 mod tenant;
@@ -14,12 +18,16 @@ mod tenant_limits;
 mod user;
 
 pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
-pub use self::id::{AgentId, SessionId, TenantId, UserId};
+pub use self::cache_key::{CacheId, CacheKey};
+pub use self::changed::Changed;
+pub use self::event_id::{EventId, Fence};
+pub use self::id::{AgentId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};
 pub use self::principal::Principal;
 pub use self::random::random_bytes;
+pub use self::service::Service;
 pub use self::sessions_of::SessionsOf;
 pub use self::store::StoreUnavailable;
 pub use self::tenant::{Slug, Tenant, TenantScope};

@@ -51,6 +51,7 @@ codes! {
     InvalidHost = "invalid_host", BAD_REQUEST, "The Host header is not allowed";
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "Not signed in";
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "Tenant, e-mail address or password is wrong";
+    Forbidden = "forbidden", FORBIDDEN, "This is not for users of this role";
     NotFound = "not_found", NOT_FOUND, "Not found";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     AgentBusy = "agent_busy", CONFLICT, "The agent is busy";
@@ -60,9 +61,11 @@ codes! {
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request is not valid";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
+    UpstreamFailed = "upstream_failed", BAD_GATEWAY, "A service that this needs did not answer";
     ServiceUnavailable = "service_unavailable", SERVICE_UNAVAILABLE, "The service is not available now";
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "Redis is not available now";
     DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE, "Postgres is not available now";
+    CircuitOpen = "circuit_open", SERVICE_UNAVAILABLE, "A service that this needs fails, and is not called for a while";
     AgentLimitReached = "agent_limit_reached", SERVICE_UNAVAILABLE, "This server runs as many agents as it may";
     DeadlineExceeded = "deadline_exceeded", GATEWAY_TIMEOUT, "The request took too long";
     AgentUnresponsive = "agent_unresponsive", GATEWAY_TIMEOUT, "The agent does not react";
@@ -145,7 +148,7 @@ impl Problem {
         Self { violated_policy: Some(policy), ..self }
     }
 
-    fn with_cause(self, cause: impl Into<String>) -> Self {
+    pub(super) fn with_cause(self, cause: impl Into<String>) -> Self {
         Self { cause: Some(cause.into()), ..self }
     }
 

@@ -17,6 +17,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::App;
 use super::client_ip::find_client_ip;
 use super::host::check_host;
+use super::passed_on::recognise;
 use super::problem::{Code, Problem};
 use super::respond::respond;
 
@@ -30,8 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(super) fn around(routes: Router, app: &App) -> Router {
     routes.layer(
         ServiceBuilder::new()
-            // 1. A request id: ours, never the client's, since it goes into the log.
-            .map_request(forget_request_id)
+            // 1. A request id, which goes into the log; was it passed on by another server?
+            .layer(from_fn_with_state(app.clone(), recognise))
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
@@ -61,11 +62,6 @@ impl MakeRequestId for NewRequestId {
     }
 }
 
-fn forget_request_id<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
-    request.headers_mut().remove("x-request-id");
-    request
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer asks for")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -87,7 +83,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, HeaderName::from_static("last-event-id")])
         .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(Duration::from_secs(300))
 }

@@ -9,11 +9,16 @@ use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
 use crate::agent::Supervisor;
+use crate::cache::Directory;
+use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
+use crate::domain::KeyRing;
 use crate::lifecycle::Lifecycle;
+use crate::outbound::Outbound;
 use crate::postgres::Database;
 use crate::rate_limit::RateLimiter;
 use crate::redis::Redis;
+use crate::replica::Replicas;
 use crate::session::Sessions;
 
 /// The running server. Cheap to clone.
@@ -26,6 +31,8 @@ pub struct Parts {
     pub settings: config::Server,
     /// Postgres.
     pub database: Database,
+    /// Users and tenants as they are shown.
+    pub directory: Directory,
     /// Redis, if it is on.
     pub redis: Option<Redis>,
     /// Sessions.
@@ -34,6 +41,14 @@ pub struct Parts {
     pub limiter: Option<RateLimiter>,
     /// Agents.
     pub agents: Supervisor,
+    /// The servers that act as one.
+    pub replicas: Replicas,
+    /// What proves to them that a request was passed on by one of them.
+    pub keys: KeyRing,
+    /// Calls to other services.
+    pub outbound: Outbound,
+    /// The circuit breakers around them, if they are on.
+    pub breakers: Option<CircuitBreakers>,
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// The collected metrics.

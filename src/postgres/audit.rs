@@ -43,6 +43,8 @@ pub enum Action {
     AgentStop,
     /// An agent was started again.
     AgentRestart,
+    /// A circuit was closed.
+    CircuitReset,
 }
 
 impl Action {
@@ -61,6 +63,7 @@ impl Action {
             Self::AgentCreate => "agent.create",
             Self::AgentStop => "agent.stop",
             Self::AgentRestart => "agent.restart",
+            Self::CircuitReset => "circuit.reset",
         }
     }
 }

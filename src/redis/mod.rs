@@ -3,9 +3,12 @@
 //! Callers see named operations, whose one round trip and one deadline are this room's promise. Whether a [`link::Link`] is a
 //! native connection or leads to Upstash's REST API is chosen once, by the settings; nothing above this room notices.
 
+mod cache;
+mod circuit;
 mod clock;
 mod guard;
 mod key;
+mod leases;
 mod link;
 mod native;
 mod operations;
@@ -25,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
 
+pub use self::circuit::{CircuitCall, CircuitReply};
 pub use self::key::Key;
 pub use self::operations::SessionEntry;
 pub use self::rate_limit::{Limited, RateLimitScript};

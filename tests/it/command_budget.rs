@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::support::{ServerBuilder, TestDatabase, TestRedis, Upstash};
+use crate::support::{ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 const ALGORITHMS: [&str; 3] = ["fixed_window", "sliding_window", "token_bucket"];
 
@@ -133,10 +133,10 @@ async fn a_flood_over_the_limit_costs_redis_nothing() {
         let limits = builder.env("RATE_LIMIT_REQUESTS_PER_MINUTE", "1").env("RATE_LIMIT_BURST_SIZE", "2");
         let server = limits.start().await;
         let client = server.operator().await;
-        while client.get("/v1/auth/session").await.status == 200 {}
+        while client.get("/v1/agents").await.status == 200 {}
         let calls = places.calls(async {
             for _ in 0..100 {
-                let answer = client.get("/v1/auth/session").await;
+                let answer = client.get("/v1/agents").await;
                 assert_eq!(answer.problem(429), "rate_limited");
                 assert!(answer.header("ratelimit").starts_with(r#""default";r=0;t="#), "{}", answer.header("ratelimit"));
             }
@@ -145,6 +145,26 @@ async fn a_flood_over_the_limit_costs_redis_nothing() {
         let metrics = server.anonymous().get("/metrics").await.text;
         assert!(metrics.contains(r#"outcome="denied",source="remembered",policy="default"} 100"#), "{metrics}");
         places.forget().await;
+    }
+}
+
+#[tokio::test]
+async fn looking_oneself_up_costs_redis_little_and_once_a_while_only() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let builder = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
+    let (one, two) = (builder.start().await, builder.sibling().start().await);
+    let here = one.operator().await;
+    here.get("/v1/agents").await.ok();
+    let there = two.anonymous().with_token(here.token.as_deref().expect("a token"));
+    there.get("/v1/agents").await.ok();
+    // Beyond the gate's 4: user and tenant asked for, and kept; found; known.
+    for (client, commands) in [(&here, 4 + 2 + 2), (&there, 4 + 2), (&here, 4), (&there, 4)] {
+        redis.forget_commands().await;
+        client.get("/v1/auth/session").await.ok();
+        // What is kept is kept after the answer.
+        let calls = async || redis.commands().await.values().sum::<u64>();
+        eventually("all is asked", || async { (calls().await >= commands).then_some(()) }).await;
+        assert_eq!(calls().await, commands);
     }
 }
 

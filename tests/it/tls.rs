@@ -1,16 +1,21 @@
-//! Redis over TLS.
+//! Redis and other services over TLS.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use agentapi::domain::{AgentId, Service};
+use agentapi::outbound::{Body, Outbound, OutboundError, Resolvers};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::process::Command;
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::{ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 /// A certificate authority's certificate, and a certificate and key that it made for localhost.
-fn certificates(folder: &std::path::Path) {
+pub(crate) fn certificates(folder: &Path) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("a certificate");
@@ -22,9 +27,8 @@ fn certificates(folder: &std::path::Path) {
     }
 }
 
-/// Speaks TLS with such a certificate. The authority's is then at `ca.pem` of `folder`.
-pub(crate) fn acceptor(folder: &std::path::Path) -> tokio_rustls::TlsAcceptor {
-    certificates(folder);
+/// Speaks TLS with that certificate.
+pub(crate) fn acceptor(folder: &Path) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -72,9 +76,10 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_only_there() {
 #[tokio::test]
 async fn over_rest_too_a_private_authority_is_trusted_only_where_it_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
+    certificates(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
     let redis = TestRedis::start().await;
     let upstash = Upstash::start_with(&redis, Some(acceptor(folder.path()))).await;
-    let file = |name: &str| folder.path().join(name).display().to_string();
     let builder = ServerBuilder::new(&TestDatabase::create().await).upstash(&upstash);
     let trusting = builder.sibling().env("SSL_CERT_FILE", &file("ca.pem")).start().await;
     trusting.operator().await.get("/v1/auth/session").await.ok();
@@ -85,4 +90,41 @@ async fn over_rest_too_a_private_authority_is_trusted_only_where_it_is_named() {
     assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
     let log = std::fs::read_to_string(builder.log_file()).expect("a log");
     assert!(log.contains("no answer from Upstash") && log.contains("UnknownIssuer"), "{log}");
+}
+
+/// Calls a place over TLS. Returns the answer's status.
+async fn call(url: &str) -> Result<u16, OutboundError> {
+    let request = hyper::Request::get(url).body(Body::empty()).expect("a request");
+    let answer = Outbound::new(None, Resolvers::default()).call(Service::Agent(AgentId::new()), request).await?;
+    Ok(answer.status().as_u16())
+}
+
+/// Set for the process that trusts the authority: where to call.
+const UPSTREAM: &str = "AGENTAPI_TEST_UPSTREAM";
+
+#[tokio::test]
+async fn outgoing_calls_trust_a_private_authority_only_where_it_is_named() {
+    if let Ok(url) = std::env::var(UPSTREAM) {
+        assert_eq!(call(&url).await, Ok(401));
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    certificates(folder.path());
+    let redis = TestRedis::start().await;
+    // Any service would do; this one asks for a token.
+    let upstream = Upstash::start_with(&redis, Some(acceptor(folder.path()))).await;
+    let error = call(&upstream.url()).await.expect_err("not trusted");
+    assert!(matches!(&error, OutboundError::Connect(why) if why.contains("UnknownIssuer")), "{error:?}");
+    // The certificate is for localhost, not for the address.
+    let other_name = upstream.url().replace("localhost", "127.0.0.1");
+    // What is trusted is read from the environment once a process: another process is told otherwise.
+    for (url, trusted) in [(upstream.url(), true), (other_name, false)] {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["tls::outgoing_calls_trust_a_private_authority_only_where_it_is_named", "--exact"]);
+        let output = command.env(UPSTREAM, &url).env("SSL_CERT_FILE", folder.path().join("ca.pem")).output().await.expect("ends");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.success(), trusted, "{url}: {said}");
+        assert!(said.contains("running 1 test"), "{said}");
+        assert!(trusted || said.contains("not valid for name"), "{said}");
+    }
 }

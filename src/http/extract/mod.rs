@@ -1,7 +1,9 @@
 //! Extractors, whose refusals are problems that name the field.
 
 mod json;
+mod operator;
 mod params;
 
 pub(super) use self::json::Json;
-pub(super) use self::params::{Page, Path, Query};
+pub(super) use self::operator::Operator;
+pub(super) use self::params::{CircuitsPage, Page, Path, Query};

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::domain::AgentId;
+use crate::domain::{AgentId, Service};
 use crate::http::problem::{Code, Problem};
 
 /// What the path names. A text that is no id names nothing: 404.
@@ -52,4 +52,23 @@ pub(in crate::http) struct Page {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     pub(in crate::http) after: Option<AgentId>,
+}
+
+/// A page of the list of circuits: `?limit=&after=`.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct CircuitsPage {
+    /// Items a page, at most 100.
+    #[serde(default)]
+    pub(in crate::http) limit: Option<u16>,
+    /// `next` of the page before.
+    #[serde(default, deserialize_with = "service")]
+    #[param(value_type = Option<String>)]
+    pub(in crate::http) after: Option<Service>,
+}
+
+fn service<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Service>, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(d)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }

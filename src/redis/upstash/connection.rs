@@ -4,7 +4,7 @@
 //! making is kept although whoever wanted it has given up, and it is always known whether anything of a request was sent.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -13,7 +13,6 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use redis::{ErrorKind, RedisError, RedisResult};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -22,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::failure::Failure;
+use crate::tls;
 
 /// A connection that was idle for longer is not used again: something on the way may have forgotten it without a word.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -122,18 +122,7 @@ impl Connections {
 }
 
 fn tls_connector() -> RedisResult<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (trusted, _) = roots.add_parsable_certificates(found.certs);
-    if trusted == 0 {
-        let why = found.errors.first().map_or_else(|| "none are installed".to_owned(), ToString::to_string);
-        return Err(RedisError::from((ErrorKind::InvalidClientConfig, "no certificate authority is trusted", why)));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| RedisError::from((ErrorKind::InvalidClientConfig, "TLS cannot be set up")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let config = tls::client_config()
+        .map_err(|error| RedisError::from((ErrorKind::InvalidClientConfig, "TLS towards the REST URL", error.to_string())))?;
+    Ok(TlsConnector::from(config))
 }

@@ -27,12 +27,16 @@ use crate::http::problem::{Code, Problem, RETRY_AFTER};
 const MULTIPART_OVERHEAD_BYTES: usize = 64 * 1024;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create::create_agent, list::list_agents)).routes(routes!(get::get_agent))
+}
+
+/// Routes that are answered where the agent lives.
+pub(super) fn routes_at_owner() -> OpenApiRouter<App> {
     let uploads = OpenApiRouter::new()
         .routes(routes!(upload::upload))
         .layer(DefaultBodyLimit::max(MAX_UPLOAD_BYTES + MULTIPART_OVERHEAD_BYTES));
     OpenApiRouter::new()
-        .routes(routes!(create::create_agent, list::list_agents))
-        .routes(routes!(get::get_agent, stop::stop_agent))
+        .routes(routes!(stop::stop_agent))
         .routes(routes!(restart::restart_agent))
         .routes(routes!(status::get_agent_status))
         .routes(routes!(messages::get_agent_messages))
@@ -50,6 +54,9 @@ impl From<AgentError> for Problem {
             AgentError::Elsewhere => {
                 Self::new(Code::ServiceUnavailable).with_detail("the agent runs on another server").with_retry_after(RETRY_AFTER)
             }
+            AgentError::Replaced => Self::new(Code::ServiceUnavailable)
+                .with_detail("this server is about to join the others again")
+                .with_retry_after(RETRY_AFTER),
             AgentError::LimitReached => Self::new(Code::AgentLimitReached).with_retry_after(RETRY_AFTER),
             AgentError::Stopping => {
                 Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)

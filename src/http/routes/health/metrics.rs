@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
+use crate::circuit_breaker::CircuitBreakers;
 use crate::http::App;
 
 /// The server's metrics in Prometheus' text format.
@@ -11,6 +12,9 @@ use crate::http::App;
 pub(super) async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     let keys = app.sessions.keys();
     metrics::counter!("agentapi_seals_total", "key_id" => keys.current().to_string()).absolute(keys.seals());
+    for (kind, open) in app.breakers.iter().flat_map(CircuitBreakers::open) {
+        metrics::gauge!("agentapi_circuits_open", "kind" => kind).set(open);
+    }
     app.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }

@@ -23,6 +23,8 @@ pub(super) struct StatusResponse {
     version: &'static str,
     uptime_seconds: u64,
     checks: Checks,
+    /// Services that this server does not call at present because they failed. Says nothing of the server itself.
+    open_circuits: u32,
 }
 
 /// How the server is.
@@ -90,6 +92,7 @@ pub(super) async fn get_status(State(app): State<App>) -> Response {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.uptime().as_secs(),
         checks: Checks { redis, postgres },
+        open_circuits: app.breakers.as_ref().map_or(0, |breakers| breakers.open().values().sum()),
     };
     let mut response = ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
     if down {

@@ -1,0 +1,429 @@
+//! The breakers of this process, one a service, and what they tell the store and learn from it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::machine::millis;
+use super::view::{Admission, Pending, View};
+use super::{Answer, CircuitStore, Event, JITTER, MAX_LEASE, Permit, Phase, Policy, Snapshot};
+use crate::config;
+use crate::domain::{Service, StoreUnavailable};
+
+/// Services known at once: some 4 MB. Beyond it those are forgotten that were not called lately; if all were, a new one has no
+/// memory in this process, and its calls pass.
+const CAPACITY: usize = 10_000;
+
+/// Services that were not called for so long may be forgotten.
+const UNUSED_MS: u64 = 60_000;
+
+/// Services looked at in one go.
+const PEEK_BATCH: usize = 256;
+
+/// Breakers around calls. Cheap to clone.
+#[derive(Clone)]
+pub struct CircuitBreakers(Arc<Inner>);
+
+/// Why a call may not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The circuit is open: the service failed, and is left alone for so long.
+    Open(Duration),
+    /// The service asked not to be called for so long (429 with `Retry-After`).
+    HeldBack(Duration),
+}
+
+/// A circuit as it is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownCircuit {
+    /// Whose it is.
+    pub service: Service,
+    /// How it is.
+    pub circuit: Snapshot,
+}
+
+pub(super) struct Inner {
+    store: Arc<dyn CircuitStore>,
+    policy: Policy,
+    /// How often at most the store is asked what others learnt; never if nobody else uses it.
+    peek_interval: Option<Duration>,
+    tasks: TaskTracker,
+    start: Instant,
+    entries: RwLock<HashMap<Service, Arc<Entry>>>,
+    rounds: Mutex<Rounds>,
+}
+
+/// When things were last done that are done at most so often.
+#[derive(Debug, Default)]
+struct Rounds {
+    peeked: Option<u64>,
+    peeking: bool,
+    swept: Option<u64>,
+}
+
+pub(super) struct Entry {
+    service: Service,
+    view: Mutex<View>,
+}
+
+impl Entry {
+    /// The view. Each change leaves it whole, so a panic elsewhere cannot have left it half-made.
+    fn lock(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call.
+    pub(super) fn count(&self, outcome: &'static str) {
+        metrics::counter!("agentapi_circuit_calls_total", "kind" => self.service.kind(), "outcome" => outcome).increment(1);
+    }
+}
+
+impl CircuitBreakers {
+    /// Breakers over `store` as `settings` say, none if they say so. What others learn is asked for once a `peek_interval` at most,
+    /// and only while calls are made; `None` if nobody else uses the store. What goes on in the background does so in `tasks`.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn CircuitStore>,
+        settings: &config::CircuitBreaker,
+        peek_interval: Option<Duration>,
+        tasks: TaskTracker,
+    ) -> Option<Self> {
+        let inner = Inner {
+            store,
+            policy: Policy::new(settings),
+            peek_interval,
+            tasks,
+            start: Instant::now(),
+            entries: RwLock::default(),
+            rounds: Mutex::default(),
+        };
+        settings.enabled.then(|| Self(Arc::new(inner)))
+    }
+
+    /// Asks leave to call `service`; there will be an outcome within `longest`. While the circuit is closed nobody is waited for.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn admit(&self, service: Service, longest: Duration) -> Result<Permit, Refusal> {
+        let inner = &self.0;
+        let now = inner.now();
+        let entry = inner.entry(service, now);
+        let admission = entry.lock().admit(now);
+        inner.peek_if_due(now);
+        let refusal = match admission {
+            Admission::Pass(generation) => return Ok(inner.permit(entry, generation, None)),
+            Admission::Ask(seen) => match inner.ask(entry.clone(), seen, longest).await {
+                Ok(permit) => return Ok(permit),
+                Err(refusal) => refusal,
+            },
+            Admission::Open(wait) => Refusal::Open(wait),
+            Admission::HeldBack(wait) => Refusal::HeldBack(wait),
+        };
+        entry.count("rejected");
+        Err(refusal)
+    }
+
+    /// Services of each kind whose circuit is not closed, as far as this process knows. Asks nobody.
+    #[must_use]
+    pub fn open(&self) -> HashMap<&'static str, u32> {
+        let now = self.0.now();
+        let mut open = HashMap::from([("upstream", 0), ("agent", 0), ("replica", 0)]);
+        for entry in self.0.entries().values() {
+            if entry.lock().is_open(now) {
+                *open.entry(entry.service.kind()).or_default() += 1;
+            }
+        }
+        open
+    }
+
+    /// Circuits that are not closed, in the order of their services' texts, after `after`, at most `limit`: those of all replicas, or
+    /// what this process knows while the store is away. Returns too whether they are of all.
+    pub async fn list(&self, after: Option<Service>, limit: usize) -> (Vec<KnownCircuit>, bool) {
+        match note(self.0.list(after, limit).await) {
+            Ok(circuits) => (circuits, true),
+            Err(_) => (self.0.known(after, limit), false),
+        }
+    }
+
+    /// Closes the circuit of `service`, whatever it knows.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; then it stays as it is.
+    pub async fn reset(&self, service: Service) -> Result<(), StoreUnavailable> {
+        let inner = &self.0;
+        let entry = inner.entry(service, inner.now());
+        let seen = entry.lock().circuit.generation;
+        let answer = inner.store.apply(service, seen, Event::Reset, &inner.policy).await?;
+        inner.change(&entry, |view, now| view.adopt_anyway(&answer.circuit, &inner.policy, now));
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn now(&self) -> u64 {
+        millis(self.start.elapsed())
+    }
+
+    async fn list(&self, after: Option<Service>, limit: usize) -> Result<Vec<KnownCircuit>, StoreUnavailable> {
+        let services = self.store.not_closed(after, limit).await?;
+        let circuits = self.store.peek(&services, &self.policy).await?;
+        let known = services.into_iter().zip(circuits);
+        Ok(known.filter_map(|(service, circuit)| Some(KnownCircuit { service, circuit: circuit? })).collect())
+    }
+
+    fn known(&self, after: Option<Service>, limit: usize) -> Vec<KnownCircuit> {
+        let now = self.now();
+        let mut known: Vec<(String, KnownCircuit)> = Vec::new();
+        for entry in self.entries().values() {
+            let (view, service) = (entry.lock(), entry.service);
+            if view.is_open(now) {
+                known.push((service.to_string(), KnownCircuit { service, circuit: view.circuit.snapshot(now) }));
+            }
+        }
+        known.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let after = after.map(|after| after.to_string());
+        let rest = known.into_iter().filter(|(text, _)| after.as_ref().is_none_or(|after| text > after));
+        rest.take(limit).map(|(_, circuit)| circuit).collect()
+    }
+
+    fn permit(self: &Arc<Self>, entry: Arc<Entry>, generation: u64, probe: Option<u64>) -> Permit {
+        Permit { inner: self.clone(), entry, generation, probe, settled: false }
+    }
+
+    fn entries(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Service, Arc<Entry>>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rounds(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, service: Service, now: u64) -> Arc<Entry> {
+        if let Some(entry) = self.entries().get(&service) {
+            return entry.clone();
+        }
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= CAPACITY {
+            self.forget_unused(&mut entries, now);
+        }
+        let entry = Arc::new(Entry { service, view: Mutex::new(View::new()) });
+        if entries.len() >= CAPACITY {
+            return entry;
+        }
+        entries.entry(service).or_insert(entry).clone()
+    }
+
+    /// At most once a second, since it looks at all.
+    fn forget_unused(&self, entries: &mut HashMap<Service, Arc<Entry>>, now: u64) {
+        let mut rounds = self.rounds();
+        if rounds.swept.is_none_or(|swept| now >= swept + 1000) {
+            rounds.swept = Some(now);
+            entries.retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.lock().is_idle(now, UNUSED_MS));
+        }
+    }
+
+    /// Changes a view, and says so if the circuit's phase changed with it.
+    fn change<T>(&self, entry: &Entry, change: impl FnOnce(&mut View, u64) -> T) -> T {
+        let now = self.now();
+        let mut view = entry.lock();
+        let before = view.phase(now);
+        let result = change(&mut view, now);
+        let (after, circuit) = (view.phase(now), view.circuit.snapshot(now));
+        drop(view);
+        if before != after {
+            tell(entry.service, before, &circuit);
+        }
+        result
+    }
+
+    pub(super) fn hold_back(&self, entry: &Entry, wait: Duration) {
+        let ms = millis(wait).min(self.policy.open_ms);
+        self.change(entry, |view, now| view.hold_back(ms, now));
+    }
+
+    pub(super) fn succeeded(self: &Arc<Self>, entry: &Arc<Entry>, generation: u64) {
+        let now = self.now();
+        if entry.lock().succeeded(generation, &self.policy, now) {
+            self.report(entry);
+        }
+    }
+
+    pub(super) fn failed(self: &Arc<Self>, entry: &Arc<Entry>, generation: u64) {
+        let jitter = jitter();
+        if self.change(entry, |view, now| view.failed(generation, &self.policy, jitter, now)) {
+            self.report(entry);
+        }
+    }
+
+    /// Tells the store what it does not know yet. One report a service is under way at a time; what comes meanwhile goes together.
+    fn report(self: &Arc<Self>, entry: &Arc<Entry>) {
+        if std::mem::replace(&mut entry.lock().reporting, true) {
+            return;
+        }
+        let (inner, entry) = (self.clone(), entry.clone());
+        self.tasks.spawn(async move {
+            while let Some(pending) = next_report(&entry) {
+                let told = inner.apply(&entry, pending.generation, pending.event()).await;
+                inner.learn(&entry, told.as_ref().ok());
+            }
+        });
+    }
+
+    /// Asks for leave to probe, in a task of its own: if whoever wanted it has gone meanwhile, its place is given back.
+    async fn ask(self: &Arc<Self>, entry: Arc<Entry>, seen: u64, longest: Duration) -> Result<Permit, Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        let inner = self.clone();
+        self.tasks.spawn(async move {
+            let answer = inner.acquire(&entry, seen, longest).await;
+            // Nobody waits: a permit that is dropped gives its place back.
+            drop(sender.send(answer));
+        });
+        receiver.await.unwrap_or(Err(Refusal::Open(Duration::from_secs(1))))
+    }
+
+    async fn acquire(self: &Arc<Self>, entry: &Arc<Entry>, seen: u64, longest: Duration) -> Result<Permit, Refusal> {
+        let lease = rand::rng().random();
+        let event = Event::Acquire(lease, millis(longest.min(MAX_LEASE)));
+        let told = self.apply(entry, seen, event).await;
+        let (admitted, circuit) = self.change(entry, |view, now| {
+            view.asking = false;
+            let admitted = match &told {
+                Ok(Answer { admitted, circuit }) => {
+                    view.adopt(circuit, &self.policy, now);
+                    *admitted
+                }
+                Err(_) => {
+                    view.detach();
+                    let seen = view.circuit.generation;
+                    view.apply(seen, event, &self.policy, 0, now)
+                }
+            };
+            let circuit = view.circuit.snapshot(now);
+            if !admitted {
+                view.refused_probe(circuit.wait_ms, now);
+            }
+            (admitted, circuit)
+        });
+        if !admitted {
+            return Err(Refusal::Open(Duration::from_millis(circuit.wait_ms)));
+        }
+        let probe = (circuit.phase == Phase::HalfOpen).then_some(lease);
+        if probe.is_some() {
+            metrics::counter!("agentapi_circuit_probes_total", "kind" => entry.service.kind()).increment(1);
+        }
+        Ok(self.permit(entry.clone(), circuit.generation, probe))
+    }
+
+    /// Tells what came of a probe. Goes on also if it is not waited for.
+    pub(super) fn probed(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        generation: u64,
+        event: Event,
+    ) -> impl Future<Output = ()> + use<> {
+        let (inner, entry) = (self.clone(), entry.clone());
+        let told = self.tasks.spawn(async move {
+            let told = inner.apply(&entry, generation, event).await;
+            let jitter = jitter();
+            inner.change(&entry, |view, now| match &told {
+                Ok(answer) => view.adopt(&answer.circuit, &inner.policy, now),
+                Err(_) => {
+                    view.detach();
+                    view.apply(generation, event, &inner.policy, jitter, now);
+                }
+            });
+        });
+        async move {
+            // It ends only by itself.
+            let _ = told.await;
+        }
+    }
+
+    /// Takes over what the store said, if it said something.
+    fn learn(&self, entry: &Entry, told: Option<&Answer>) {
+        self.change(entry, |view, now| match told {
+            Some(answer) => view.adopt(&answer.circuit, &self.policy, now),
+            None => view.detach(),
+        });
+    }
+
+    async fn apply(&self, entry: &Entry, seen: u64, event: Event) -> Result<Answer, StoreUnavailable> {
+        note(self.store.apply(entry.service, seen, event, &self.policy).await)
+    }
+
+    /// Looks in the background what others learnt of the services in use, if it is time to.
+    fn peek_if_due(self: &Arc<Self>, now: u64) {
+        let Some(interval) = self.peek_interval else { return };
+        let mut rounds = self.rounds();
+        let since = rounds.peeked;
+        if rounds.peeking || since.is_some_and(|peeked| now < peeked + millis(interval)) {
+            return;
+        }
+        (rounds.peeked, rounds.peeking) = (Some(now), true);
+        drop(rounds);
+        let inner = self.clone();
+        self.tasks.spawn(async move {
+            inner.peek(since.unwrap_or(0)).await;
+            inner.rounds().peeking = false;
+        });
+    }
+
+    async fn peek(&self, since: u64) {
+        let used = |entry: &&Arc<Entry>| entry.lock().used >= since;
+        let entries: Vec<Arc<Entry>> = self.entries().values().filter(used).cloned().collect();
+        for batch in entries.chunks(PEEK_BATCH) {
+            let known: Vec<u64> = batch.iter().map(|entry| entry.lock().revision).collect();
+            let services: Vec<Service> = batch.iter().map(|entry| entry.service).collect();
+            let Ok(told) = note(self.store.peek(&services, &self.policy).await) else { return };
+            for ((entry, revision), circuit) in batch.iter().zip(known).zip(told) {
+                let Some(circuit) = circuit else { continue };
+                self.change(entry, |view, now| {
+                    // What was learnt meanwhile is newer.
+                    if view.revision == revision {
+                        view.adopt_newer(&circuit, &self.policy, now);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// What the store is to be told next; if nothing, reporting ends in the same step.
+fn next_report(entry: &Entry) -> Option<Pending> {
+    let mut view = entry.lock();
+    let pending = view.take_pending();
+    view.reporting = pending.is_some();
+    pending
+}
+
+/// Counts what the store failed to do, and whether circuits are shared at present.
+fn note<T>(told: Result<T, StoreUnavailable>) -> Result<T, StoreUnavailable> {
+    metrics::gauge!("agentapi_circuit_shared").set(if told.is_ok() { 1.0 } else { 0.0 });
+    told.inspect_err(|error| {
+        metrics::counter!("agentapi_circuit_store_errors_total").increment(1);
+        tracing::debug!(%error, "circuits are this process' alone");
+    })
+}
+
+fn jitter() -> u32 {
+    rand::rng().random_range(0..=JITTER)
+}
+
+/// One line a transition, and one count.
+fn tell(service: Service, from: Phase, circuit: &Snapshot) {
+    let (from, to) = (from.as_str(), circuit.phase.as_str());
+    metrics::counter!("agentapi_circuit_transitions_total", "kind" => service.kind(), "to" => to).increment(1);
+    match circuit.phase {
+        Phase::Open => {
+            let seconds = Duration::from_millis(circuit.wait_ms).as_secs_f64();
+            tracing::warn!(%service, from, to, seconds, "the circuit is open: calls are refused");
+        }
+        Phase::HalfOpen => tracing::info!(%service, from, to, "the circuit is half-open: a few calls try the service"),
+        Phase::Closed => tracing::info!(%service, from, to, "the circuit is closed: calls pass"),
+    }
+}

@@ -1,0 +1,81 @@
+//! Leave to call a service, and what comes of the call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::breakers::{Entry, Inner};
+use super::{Event, Lease};
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The service answered.
+    Success,
+    /// It did not, or with an error of its own.
+    Failure,
+    /// It asked not to be called for so long. Says nothing for or against it.
+    Throttled(Duration),
+    /// Nothing that says something of the service.
+    Neutral,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "ok",
+            Self::Failure => "fail",
+            Self::Throttled(_) => "throttled",
+            Self::Neutral => "neutral",
+        }
+    }
+}
+
+/// Leave to call a service once. Dropped without an outcome (the caller went away), it says nothing of the service, and gives a
+/// probe's place back.
+#[must_use = "dropped, it says that the call was given up"]
+pub struct Permit {
+    pub(super) inner: Arc<Inner>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) generation: u64,
+    /// The probe that the call is, if it is one.
+    pub(super) probe: Option<Lease>,
+    pub(super) settled: bool,
+}
+
+impl Permit {
+    /// Tells what came of the call. Waits for the store only where the call was a probe; goes on if it is not waited for.
+    pub async fn settle(mut self, outcome: Outcome) {
+        self.settled = true;
+        self.entry.count(outcome.as_str());
+        if let Outcome::Throttled(wait) = outcome {
+            self.inner.hold_back(&self.entry, wait);
+        }
+        match (self.probe, outcome) {
+            (Some(lease), Outcome::Success) => {
+                self.inner.probed(&self.entry, self.generation, Event::ProbeSucceeded(lease)).await;
+            }
+            (Some(lease), Outcome::Failure) => {
+                self.inner.probed(&self.entry, self.generation, Event::ProbeFailed(lease)).await;
+            }
+            (Some(lease), Outcome::Throttled(_) | Outcome::Neutral) => {
+                self.inner.probed(&self.entry, self.generation, Event::ProbeDropped(lease)).await;
+            }
+            (None, Outcome::Success) => self.inner.succeeded(&self.entry, self.generation),
+            (None, Outcome::Failure) => self.inner.failed(&self.entry, self.generation),
+            (None, Outcome::Throttled(_) | Outcome::Neutral) => {}
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.entry.count(Outcome::Neutral.as_str());
+        if let Some(lease) = self.probe {
+            // It goes on by itself.
+            drop(self.inner.probed(&self.entry, self.generation, Event::ProbeDropped(lease)));
+        }
+    }
+}

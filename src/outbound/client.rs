@@ -1,0 +1,85 @@
+//! The HTTP client: pooled connections, HTTP/1.1.
+
+use std::error::Error;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hyper::{Response, Version};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::TokioTimer;
+use tower::Service as TowerService;
+
+use super::connect::{ConnectError, Connector, Tasks};
+use super::{Body, Call, OutboundError, Resolvers};
+use crate::domain::Service;
+
+/// A connection that was idle for longer is not used again: something on the way may have forgotten it without a word.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// Idle connections kept a host.
+const MAX_IDLE_PER_HOST: usize = 32;
+
+/// Longest head of an answer.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Clients, one a resolver: a connection that one of them may make is not for the calls of another.
+#[derive(Clone)]
+pub(super) struct Clients {
+    named_by_users: Client<Connector, Body>,
+    replicas: Client<Connector, Body>,
+}
+
+impl Clients {
+    pub(super) fn new(resolvers: Resolvers) -> Self {
+        let client = |resolver| {
+            Client::builder(Tasks::default())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(MAX_IDLE)
+                .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+                .http1_max_buf_size(MAX_HEAD_BYTES)
+                .build(Connector::new(resolver))
+        };
+        Self { named_by_users: client(resolvers.named_by_users), replicas: client(resolvers.replicas) }
+    }
+}
+
+impl TowerService<Call> for Clients {
+    type Response = Response<Body>;
+    type Error = OutboundError;
+    type Future = BoxFuture<'static, Result<Response<Body>, OutboundError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OutboundError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let client = match call.service {
+            Service::Upstream(..) | Service::Agent(_) => &self.named_by_users,
+            Service::Replica(_) => &self.replicas,
+        };
+        let mut request = call.request;
+        if !matches!(request.uri().scheme_str(), Some("http" | "https")) || request.uri().host().is_none_or(str::is_empty) {
+            return Box::pin(async { Err(OutboundError::Invalid("its URI is not absolute, http or https")) });
+        }
+        *request.version_mut() = Version::HTTP_11;
+        let answer = client.request(request);
+        Box::pin(async move { Ok(answer.await.map_err(|error| outbound_error(&error))?.map(Body::from)) })
+    }
+}
+
+/// What went wrong, in our words.
+fn outbound_error(error: &ClientError) -> OutboundError {
+    let causes = || std::iter::successors(error.source(), |&cause| cause.source());
+    if let Some(refusal) = causes().find_map(|cause| cause.downcast_ref::<ConnectError>()) {
+        return match refusal {
+            ConnectError::Refused(why) => OutboundError::Refused(why.clone()),
+            ConnectError::Failed(why) => OutboundError::Connect(why.clone()),
+        };
+    }
+    match causes().find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
+        Some(error) if error.is_user() => OutboundError::Aborted,
+        Some(error) => OutboundError::Broken(error.to_string()),
+        None => OutboundError::Broken(error.to_string()),
+    }
+}

@@ -1,0 +1,88 @@
+//! Every call that leaves the process goes through one stack of layers (`stack.rs`), but for those to Redis and Postgres, whose
+//! rooms guard themselves.
+//!
+//! ```text
+//! Outbound::call -> stack (span, deadline, retries, circuit breaker, bound, time an attempt) -> client (pooled HTTP connections)
+//!                                                              -> connect (TCP, TLS) -> resolve (names to permitted addresses)
+//! ```
+
+mod body;
+mod bound;
+mod call;
+mod client;
+mod connect;
+mod deadline;
+mod error;
+mod observe;
+mod resolve;
+mod retry;
+mod stack;
+
+use std::sync::Arc;
+
+use hyper::{Request, Response};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+pub use self::body::{Body, BoxError};
+pub use self::call::{Call, Timeouts};
+pub use self::error::OutboundError;
+pub use self::resolve::{Resolve, ResolveError, SystemResolver};
+pub use self::stack::around;
+
+use self::client::Clients;
+use crate::circuit_breaker::CircuitBreakers;
+use crate::domain::Service;
+
+/// Calls other services over HTTP/1.1. Cheap to clone; makes its first connection when it is first asked for something.
+#[derive(Clone)]
+pub struct Outbound {
+    stack: BoxCloneSyncService<Call, Response<Body>, OutboundError>,
+}
+
+/// How names become addresses, for each kind of service. What may be connected to is decided there. Connections are never shared
+/// between the two.
+#[derive(Clone)]
+pub struct Resolvers {
+    /// For places that users named, and remote agents.
+    pub named_by_users: Arc<dyn Resolve>,
+    /// For other servers of this deployment.
+    pub replicas: Arc<dyn Resolve>,
+}
+
+impl Default for Resolvers {
+    /// The system's names, and any address.
+    fn default() -> Self {
+        Self { named_by_users: Arc::new(SystemResolver), replicas: Arc::new(SystemResolver) }
+    }
+}
+
+impl Outbound {
+    /// Calls with circuit breakers, if they are on.
+    #[must_use]
+    pub fn new(breakers: Option<CircuitBreakers>, resolvers: Resolvers) -> Self {
+        Self { stack: BoxCloneSyncService::new(around(Clients::new(resolvers), breakers)) }
+    }
+
+    /// Sends a request to `service`, and waits for the head of its answer; the body then comes as it comes. The request's URI is
+    /// absolute, `http` or `https`. Redirects are not followed and proxies not used: an answer is what the URI's host said.
+    ///
+    /// # Errors
+    /// [`OutboundError`]. An answer is none, whatever its status.
+    pub async fn call(&self, service: Service, request: Request<Body>) -> Result<Response<Body>, OutboundError> {
+        self.call_within(service, request, Timeouts::default()).await
+    }
+
+    /// As [`Outbound::call`], with other times than usual.
+    ///
+    /// # Errors
+    /// [`OutboundError`].
+    pub async fn call_within(
+        &self,
+        service: Service,
+        request: Request<Body>,
+        timeouts: Timeouts,
+    ) -> Result<Response<Body>, OutboundError> {
+        self.stack.clone().oneshot(Call::new(service, request, timeouts)).await
+    }
+}
