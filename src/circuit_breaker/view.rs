@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Circuit, Event, Phase, Policy, Snapshot};
 
 /// How soon a half-open circuit is asked again for a probe after all were given away.
-const ASK_AGAIN_MS: u64 = 100;
+pub(super) const ASK_AGAIN_MS: u64 = 100;
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -319,6 +319,45 @@ async fn redirects_are_answers_and_what_is_no_url_is_said() {
 }
 
 #[tokio::test]
+async fn what_is_about_one_connection_is_not_passed_on() {
+    let (upstream, outbound) = (Upstream::start().await, outbound());
+    upstream.becomes(Mode::EchoHead);
+    let request = Request::builder()
+        .uri(upstream.url("/path?query=1"))
+        .header("host", "elsewhere.example")
+        .header("connection", "close, x-mine")
+        .header("x-mine", "1")
+        .header("te", "trailers")
+        .header("upgrade", "websocket")
+        .header("x-kept", "1")
+        .body(Body::empty())
+        .expect("a request");
+    let answer = call(&outbound, service(), request).await.expect("an answer");
+    assert!(answer.headers().contains_key("x-kept"));
+    assert!(["connection", "x-this-connection"].iter().all(|name| !answer.headers().contains_key(*name)), "{answer:?}");
+    let head = text(answer).await;
+    let mut lines: Vec<&str> = head.trim().lines().collect();
+    lines.sort_unstable();
+    let host = format!("host: {}", upstream.address);
+    assert_eq!(lines, ["get /path?query=1 http/1.1", host.as_str(), "x-kept: 1"]);
+}
+
+#[tokio::test]
+async fn a_hang_opens_the_circuit_also_where_one_attempt_may_take_all_the_time() {
+    let (upstream, outbound, service) = (Upstream::start().await, outbound(), service());
+    upstream.becomes(Mode::Hang);
+    let all = Duration::from_millis(100);
+    let timeouts = Timeouts { total: all, attempt: all };
+    for _ in 0..5 {
+        let error = outbound.call_within(service, get(&upstream.url("/")), timeouts).await.expect_err("it hangs");
+        assert_eq!(error, OutboundError::Timeout);
+    }
+    let error = outbound.call_within(service, get(&upstream.url("/")), timeouts).await.expect_err("it is open");
+    assert!(matches!(error, OutboundError::CircuitOpen { .. }), "{error:?}");
+    assert_eq!(upstream.requests(), 5);
+}
+
+#[tokio::test]
 async fn connections_are_kept_and_used_again() {
     let (upstream, outbound, service) = (Upstream::start().await, outbound(), service());
     let counting = Arc::new(Counting::default());
