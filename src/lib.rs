@@ -11,6 +11,7 @@ pub mod outbound;
 pub mod postgres;
 pub mod rate_limit;
 pub mod redis;
+pub mod replica;
 pub mod session;
 pub mod telemetry;
 pub mod tls;

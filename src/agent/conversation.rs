@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{AgentStatus, AgentType, Message, MessageRole};
+use crate::domain::{AgentStatus, AgentType, EventId, Message, MessageRole};
 
 use super::format;
 
@@ -32,8 +32,8 @@ impl Now {
 /// What came of an input, in the order subscribers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// The agent turned busy or idle.
-    Status(AgentStatus),
+    /// The agent turned busy or idle, as this event tells.
+    Status(AgentStatus, EventId),
     /// A message is new or has new content.
     Message(Message),
     /// A message will not change unless the agent goes on without being asked: time to store it.
@@ -61,6 +61,8 @@ pub(super) struct Conversation {
     quiet_after: Duration,
     messages: Vec<Message>,
     status: AgentStatus,
+    /// The last event that was told.
+    event: EventId,
     screen: Arc<str>,
     /// The screen that the agent's last message is read against.
     baseline: Arc<str>,
@@ -79,13 +81,29 @@ impl Conversation {
     /// A conversation that goes on after `history`, with an agent that was just started.
     ///
     /// The start screen becomes an agent's message, unless history ends with one: then only an answer adds to it.
-    pub(super) fn new(agent_type: AgentType, history: Vec<Message>, prompt_waits: bool, quiet_after: Duration, now: Now) -> Self {
+    ///
+    /// `before` is the event before the first of this life. What history ends with is told again in it: of what was told last in an
+    /// earlier life, some may never have been stored.
+    pub(super) fn new(
+        agent_type: AgentType,
+        mut history: Vec<Message>,
+        before: EventId,
+        prompt_waits: bool,
+        quiet_after: Duration,
+        now: Now,
+    ) -> Self {
+        let mut event = before;
+        if let Some(last) = history.last_mut() {
+            event = event.next();
+            last.event = event;
+        }
         let frozen = history.last().is_some_and(|last| last.role == MessageRole::Agent);
         let mut conversation = Self {
             agent_type,
             quiet_after,
             messages: history,
             status: AgentStatus::Running,
+            event,
             screen: Arc::from(""),
             baseline: Arc::from(""),
             quiet_at: Some(now.instant + quiet_after),
@@ -97,7 +115,14 @@ impl Conversation {
         if !frozen {
             conversation.push(MessageRole::Agent, Arc::from(""), now.wall);
         }
+        // That it is starting is told as well.
+        conversation.next_event();
         conversation
+    }
+
+    /// The last event that was told.
+    pub(super) fn event(&self) -> EventId {
+        self.event
     }
 
     /// Whether the agent takes a message.
@@ -196,7 +221,7 @@ impl Conversation {
         }
         self.status = status;
         let mut changes = if status == AgentStatus::Stable { self.settled() } else { Vec::new() };
-        changes.push(Change::Status(status));
+        changes.push(Change::Status(status, self.next_event()));
         changes
     }
 
@@ -214,15 +239,23 @@ impl Conversation {
             return Vec::new();
         }
         let content = self.answer();
+        let next = self.event.next();
         match self.messages.last_mut() {
             Some(last) if last.role == MessageRole::Agent && last.content != content => {
                 last.content = content;
                 last.time = now.wall;
+                last.event = next;
+                self.event = next;
                 self.last = Last::Unsettled;
                 vec![Change::Message(last.clone())]
             }
             _ => Vec::new(),
         }
+    }
+
+    fn next_event(&mut self) -> EventId {
+        self.event = self.event.next();
+        self.event
     }
 
     /// What the agent said since the last user message.
@@ -234,7 +267,7 @@ impl Conversation {
 
     fn push(&mut self, role: MessageRole, content: Arc<str>, time: DateTime<Utc>) -> Message {
         let id = self.messages.last().map_or(0, |last| last.id + 1);
-        let message = Message { id, role, content, time };
+        let message = Message { id, role, content, time, event: self.next_event() };
         self.messages.push(message.clone());
         self.last = Last::Unsettled;
         message

@@ -26,8 +26,14 @@ pub trait History: Send + Sync + 'static {
 
 /// Messages could not be stored.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct HistoryError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum HistoryError {
+    /// This time: it is worth another attempt.
+    #[error(transparent)]
+    Failed(#[from] Box<dyn std::error::Error + Send + Sync>),
+    /// Never: this life of the agent is over, and another may have begun.
+    #[error("this life of the agent is over")]
+    LifeIsOver,
+}
 
 /// How long the store is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +173,10 @@ impl<H: History> Store<H> {
                 back_off = self.patience.first_pause;
                 continue;
             };
+            if matches!(error, HistoryError::LifeIsOver) {
+                tracing::warn!(messages = messages.len(), "messages are dropped: this life of the agent is over");
+                return;
+            }
             if closed {
                 attempts_left -= 1;
                 if attempts_left == 0 {
@@ -186,7 +196,7 @@ impl<H: History> Store<H> {
     async fn attempt(&self, messages: &[Message]) -> Result<(), HistoryError> {
         timeout(self.patience.attempt, self.history.save(messages.to_vec()))
             .await
-            .unwrap_or_else(|_| Err(HistoryError("the store did not answer in time".into())))
+            .unwrap_or_else(|_| Err(HistoryError::Failed("the store did not answer in time".into())))
     }
 
     /// Waits before another attempt; the end of the agent cuts it short, once.

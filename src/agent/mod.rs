@@ -17,6 +17,6 @@ mod workspace;
 
 pub use self::history::{History, HistoryError};
 pub use self::launch::{Launch, SpawnError, environment};
-pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, StreamEnd, Subscription};
-pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, reseal_env};
+pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, Subscription, Told};
+pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, Whereabouts, reseal_env};
 pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};

@@ -5,11 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use uuid::Uuid;
-
 use crate::cli::Failure;
 use crate::config::{EncryptionKey, Session};
-use crate::domain::{KeyRing, random_bytes};
+use crate::domain::{KeyRing, ReplicaId, random_bytes};
 
 /// File with the generated key, as 64 hexadecimal digits, for the server's user alone.
 const KEY_FILE: &str = "token-encryption-key";
@@ -50,9 +48,9 @@ fn ring(key: &EncryptionKey, settings: &Session) -> Result<KeyRing, Failure> {
 }
 
 /// The server's name, over restarts.
-pub(super) fn replica(data_dir: &Path) -> Result<Uuid, Failure> {
+pub(super) fn replica(data_dir: &Path) -> Result<ReplicaId, Failure> {
     let path = data_dir.join(REPLICA_FILE);
-    let text = read_or_make(&path, || Uuid::now_v7().to_string())?;
+    let text = read_or_make(&path, || ReplicaId::new().to_string())?;
     text.trim().parse().map_err(|_| format!("{}: expected a UUID", path.display()).into())
 }
 

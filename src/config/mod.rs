@@ -10,6 +10,7 @@ mod log;
 mod postgres;
 mod rate_limit;
 mod redis;
+mod replica;
 mod section;
 mod server;
 mod session;
@@ -24,6 +25,7 @@ pub use self::log::{Log, LogFormat};
 pub use self::postgres::Postgres;
 pub use self::rate_limit::{RateLimit, RateLimitAlgorithm};
 pub use self::redis::{Endpoint, Protocol, Redis, ScriptDialect};
+pub use self::replica::Replica;
 pub use self::server::Server;
 pub use self::session::{Session, SessionStorage};
 pub use self::value::{EncryptionKey, SecretUrl};
@@ -50,6 +52,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// Circuit breakers around outgoing calls.
     pub circuit_breaker: CircuitBreaker,
+    /// Being one of several servers.
+    pub replica: Replica,
     /// What agents may be and do.
     pub agent: Agent,
 }
@@ -92,6 +96,7 @@ impl Config {
             session: read(variables, &mut problems),
             rate_limit: read(variables, &mut problems),
             circuit_breaker: read(variables, &mut problems),
+            replica: read(variables, &mut problems),
             agent: read(variables, &mut problems),
         };
         if problems.is_empty() {
@@ -118,6 +123,7 @@ impl Config {
             self.session.show(),
             self.rate_limit.show(),
             self.circuit_breaker.show(),
+            self.replica.show(),
             self.agent.show(),
         ]
         .concat()

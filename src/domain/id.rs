@@ -64,6 +64,8 @@ uuid_id! {
     UserId
     /// Names an agent.
     AgentId
+    /// Names a server, over its restarts.
+    ReplicaId
 }
 
 /// Names a session: 128 random bits, written as 32 hexadecimal digits.

@@ -1,5 +1,7 @@
 //! Sealing with AES-256-GCM: session tokens, session records, agents' secrets at rest.
 //!
+//! And signing with HMAC-SHA256 (RFC 2104): what servers tell each other.
+//!
 //! A key is never used as it is: each purpose has a sub-key (HKDF-SHA256, RFC 5869), so that what was sealed for one purpose
 //! cannot be opened for another. What is sealed names its key, so that keys can be changed. Nonces are 96 random bits, for
 //! which NIST SP 800-38D allows 2^32 seals a key.
@@ -11,12 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::random_bytes;
 
 const NONCE_BYTES: usize = 12;
 const KEY_ID_BYTES: usize = 4;
+const SIGNATURE_BYTES: usize = 32;
 
 /// Seals by one key at which to rotate: near 2^31, half of what NIST SP 800-38D allows with random nonces.
 const SEALS_TO_ROTATE_AT: u64 = 2_000_000_000;
@@ -85,6 +89,7 @@ pub struct RepeatedKey;
 
 struct RingKey {
     id: KeyId,
+    signer: Hmac<Sha256>,
     ciphers: [Aes256Gcm; Purpose::ALL.len()],
 }
 
@@ -175,6 +180,22 @@ impl KeyRing {
         key.cipher(purpose).decrypt(&Nonce::from(*nonce), payload).map_err(|_| Unsealable)
     }
 
+    /// Signs `text` (HMAC-SHA256): for what others who have the key need not keep secret, but must be able to believe. Does not wear
+    /// the key.
+    #[must_use]
+    pub fn sign(&self, text: &[u8]) -> (KeyId, [u8; SIGNATURE_BYTES]) {
+        let key = &self.0.current;
+        (key.id, key.signer.clone().chain_update(text).finalize().into_bytes().into())
+    }
+
+    /// Whether `text` was signed by a key of the ring; compares in constant time.
+    #[must_use]
+    pub fn is_signed(&self, text: &[u8], key: KeyId, signature: &[u8]) -> bool {
+        let Ring { current, others, .. } = &*self.0;
+        let key = std::iter::once(current).chain(others).find(|known| known.id == key);
+        key.is_some_and(|key| key.signer.clone().chain_update(text).verify_slice(signature).is_ok())
+    }
+
     /// Seals again, by the current key, what another key sealed; nothing if the current key sealed it.
     ///
     /// # Errors
@@ -198,7 +219,10 @@ impl RingKey {
             expand(&hkdf, purpose.label(), &mut sub_key);
             Aes256Gcm::new(&sub_key.into())
         });
-        Self { id: KeyId(id), ciphers }
+        let mut signing_key = [0; 32];
+        expand(&hkdf, "signature", &mut signing_key);
+        let signer = Hmac::new_from_slice(&signing_key).expect("HMAC takes keys of any length");
+        Self { id: KeyId(id), signer, ciphers }
     }
 
     fn cipher(&self, purpose: Purpose) -> &Aes256Gcm {
@@ -271,6 +295,23 @@ mod tests {
         assert_eq!(rotated.reseal(Purpose::AgentEnv, b"a", &new), Ok(None));
         assert_eq!(KeyRing::new(&[8; 32]).open(Purpose::AgentEnv, b"a", &new), Ok(b"secret".to_vec()));
         assert_eq!(KeyRing::new(&[8; 32]).reseal(Purpose::AgentEnv, b"a", &old), Err(Unsealable));
+    }
+
+    #[test]
+    fn what_is_signed_is_believed_by_who_has_the_key_and_nothing_else_is() {
+        let (key, signature) = ring().sign(b"text");
+        let rotated = KeyRing::with_others(&[8; 32], [&[7; 32]]).expect("two keys");
+        assert!(ring().is_signed(b"text", key, &signature) && rotated.is_signed(b"text", key, &signature));
+        assert!(!ring().is_signed(b"texts", key, &signature));
+        assert!(!ring().is_signed(b"text", key, &signature[..31]));
+        let foreign = KeyRing::new(&[8; 32]);
+        assert!(!foreign.is_signed(b"text", key, &signature) && !foreign.is_signed(b"text", foreign.current(), &signature));
+        for bit in 0..signature.len() * 8 {
+            let mut flipped = signature;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(!ring().is_signed(b"text", key, &flipped), "bit {bit}");
+        }
+        assert_eq!(ring().seals(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Expected;
+use super::{EventId, Expected};
 
 /// One message of a conversation. An agent's last message grows in place until it settles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Message {
     pub content: Arc<str>,
     /// For a user: when sending began. For an agent: when the content last changed.
     pub time: DateTime<Utc>,
+    /// The event that told of it as it is now.
+    pub event: EventId,
 }
 
 /// Who said a message.

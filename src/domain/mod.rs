@@ -1,6 +1,7 @@
 //! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
 
 mod agent;
+mod event_id;
 mod id;
 mod keyring;
 mod message;
@@ -15,7 +16,8 @@ mod tenant_limits;
 mod user;
 
 pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
-pub use self::id::{AgentId, SessionId, TenantId, UserId};
+pub use self::event_id::{EventId, Fence};
+pub use self::id::{AgentId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::{AgentId, Expected, ReplicaId, TenantId};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
-
-use super::{AgentId, Expected, TenantId};
 
 /// Something outside of this process that is called over the network, as far as it fails as one.
 ///
@@ -19,7 +17,7 @@ pub enum Service {
     /// A remote agent.
     Agent(AgentId),
     /// Another server of this deployment.
-    Replica(Uuid),
+    Replica(ReplicaId),
 }
 
 impl Service {
@@ -89,7 +87,7 @@ mod tests {
     fn a_service_is_read_as_it_is_written() {
         let tenant = TenantId::new();
         let services =
-            [Service::upstream(tenant, "https", "h", 443), Service::Agent(AgentId::new()), Service::Replica(Uuid::now_v7())];
+            [Service::upstream(tenant, "https", "h", 443), Service::Agent(AgentId::new()), Service::Replica(ReplicaId::new())];
         for service in services {
             assert_eq!(service.to_string().parse::<Service>().expect("ours"), service);
         }

@@ -11,11 +11,13 @@ use super::host::AllowedHosts;
 use crate::agent::Supervisor;
 use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
+use crate::domain::KeyRing;
 use crate::lifecycle::Lifecycle;
 use crate::outbound::Outbound;
 use crate::postgres::Database;
 use crate::rate_limit::RateLimiter;
 use crate::redis::Redis;
+use crate::replica::Replicas;
 use crate::session::Sessions;
 
 /// The running server. Cheap to clone.
@@ -36,6 +38,10 @@ pub struct Parts {
     pub limiter: Option<RateLimiter>,
     /// Agents.
     pub agents: Supervisor,
+    /// The servers that act as one.
+    pub replicas: Replicas,
+    /// What proves to them that a request was passed on by one of them.
+    pub keys: KeyRing,
     /// Calls to other services.
     pub outbound: Outbound,
     /// The circuit breakers around them, if they are on.

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Action, AuditEntry, Database, DatabaseError, audit};
-use crate::domain::{Agent, AgentId, AgentState, AgentType, TenantId, TenantScope, TerminalSize, Transport, UserId};
+use crate::domain::{
+    Agent, AgentId, AgentState, AgentType, Fence, ReplicaId, TenantId, TenantScope, TerminalSize, Transport, UserId,
+};
 
 /// The agents of a tenant.
 #[derive(Debug)]
@@ -31,18 +33,22 @@ pub struct NewAgentRow<'a> {
     /// Size of its terminal.
     pub terminal: TerminalSize,
     /// The server that runs it.
-    pub replica: Uuid,
+    pub replica: ReplicaId,
     /// Who started it.
     pub created_by: UserId,
 }
 
-/// An agent with what is needed to start it.
+/// An agent with what is needed to start it, and who runs it.
 #[derive(Debug)]
-pub struct RunningAgent {
+pub struct StoredAgent {
     /// The agent.
     pub agent: Agent,
     /// Its sealed environment.
     pub sealed_env: Vec<u8>,
+    /// The server that runs it, or ran it last.
+    pub replica: ReplicaId,
+    /// Which life of the agent it is, or was.
+    pub life: Fence,
 }
 
 #[derive(sqlx::FromRow)]
@@ -58,13 +64,15 @@ struct AgentRow {
     terminal_height: i32,
     state: String,
     exit_code: Option<i32>,
+    replica_id: Uuid,
+    fence: i64,
     created_by: Uuid,
     created_at: DateTime<Utc>,
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
 }
 
-impl TryFrom<AgentRow> for RunningAgent {
+impl TryFrom<AgentRow> for StoredAgent {
     type Error = DatabaseError;
 
     fn try_from(row: AgentRow) -> Result<Self, DatabaseError> {
@@ -86,7 +94,12 @@ impl TryFrom<AgentRow> for RunningAgent {
             started_at: row.started_at,
             ended_at: row.ended_at,
         };
-        Ok(Self { agent, sealed_env: row.sealed_env })
+        Ok(Self {
+            agent,
+            sealed_env: row.sealed_env,
+            replica: ReplicaId::from_uuid(row.replica_id),
+            life: Fence::from_i64(row.fence),
+        })
     }
 }
 
@@ -95,16 +108,17 @@ impl<'a> Agents<'a> {
         Self { database, scope }
     }
 
-    /// Adds a running agent.
+    /// Adds a running agent, in its first life. Returns nothing if the server that runs it counts as dead, and adds nothing then.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn insert(&self, new: &NewAgentRow<'_>) -> Result<Agent, DatabaseError> {
+    pub async fn insert(&self, new: &NewAgentRow<'_>) -> Result<Option<Agent>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
-        let row: AgentRow = sqlx::query_as(
+        let row: Option<AgentRow> = sqlx::query_as(
             "INSERT INTO agents (tenant_id, id, name, agent_type, transport, command, sealed_env, terminal_width,
                                  terminal_height, state, replica_id, created_by)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', $10, $11)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', replicas.id, $11
+             FROM replicas WHERE replicas.id = $10 FOR KEY SHARE
              RETURNING *",
         )
         .bind(self.scope.tenant().as_uuid())
@@ -116,21 +130,23 @@ impl<'a> Agents<'a> {
         .bind(new.sealed_env)
         .bind(i32::from(new.terminal.width()))
         .bind(i32::from(new.terminal.height()))
-        .bind(new.replica)
+        .bind(new.replica.as_uuid())
         .bind(new.created_by.as_uuid())
-        .fetch_one(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
-        let entry = AuditEntry::by(new.created_by, Action::AgentCreate, new.id.to_string());
-        audit::insert(&mut transaction, self.scope, &entry).await?;
+        if row.is_some() {
+            let entry = AuditEntry::by(new.created_by, Action::AgentCreate, new.id.to_string());
+            audit::insert(&mut transaction, self.scope, &entry).await?;
+        }
         transaction.commit().await?;
-        Ok(RunningAgent::try_from(row)?.agent)
+        Ok(row.map(StoredAgent::try_from).transpose()?.map(|stored| stored.agent))
     }
 
     /// The agent with this id.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn get(&self, id: AgentId) -> Result<Option<RunningAgent>, DatabaseError> {
+    pub async fn get(&self, id: AgentId) -> Result<Option<StoredAgent>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<AgentRow> = sqlx::query_as("SELECT * FROM agents WHERE tenant_id = $1 AND id = $2")
             .bind(self.scope.tenant().as_uuid())
@@ -156,44 +172,48 @@ impl<'a> Agents<'a> {
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        rows.into_iter().map(|row| RunningAgent::try_from(row).map(|running| running.agent)).collect()
+        rows.into_iter().map(|row| StoredAgent::try_from(row).map(|stored| stored.agent)).collect()
     }
 
-    /// Notes that an agent ended, with what is to be told of it. Returns the agent, or nothing if it was not running.
+    /// Notes that one life of an agent ended, with what is to be told of it; nothing if that life was over already.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn end(&self, id: AgentId, state: AgentState, exit_code: Option<i32>) -> Result<Option<Agent>, DatabaseError> {
+    pub async fn end(&self, id: AgentId, life: Fence, state: AgentState, exit_code: Option<i32>) -> Result<(), DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
-        let row: Option<AgentRow> = sqlx::query_as(
-            "UPDATE agents SET state = $3, exit_code = $4, ended_at = now()
-             WHERE tenant_id = $1 AND id = $2 AND state = 'running'
-             RETURNING *",
+        sqlx::query(
+            "UPDATE agents SET state = $4, exit_code = $5, ended_at = now()
+             WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'running'",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(id.as_uuid())
+        .bind(life.as_i64())
         .bind(state.as_str())
         .bind(exit_code)
-        .fetch_optional(&mut *transaction)
+        .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(row.map(RunningAgent::try_from).transpose()?.map(|running| running.agent))
+        Ok(())
     }
 
-    /// Notes that an ended agent runs again, on `replica`. Returns the agent, or nothing if it was running.
+    /// Notes that an ended agent begins another life, on `replica`. Returns the agent, or nothing if it was running, or if that server
+    /// counts as dead.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn start(&self, id: AgentId, replica: Uuid, user: UserId) -> Result<Option<Agent>, DatabaseError> {
+    pub async fn start(&self, id: AgentId, replica: ReplicaId, user: UserId) -> Result<Option<StoredAgent>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<AgentRow> = sqlx::query_as(
-            "UPDATE agents SET state = 'running', exit_code = NULL, ended_at = NULL, started_at = now(), replica_id = $3
-             WHERE tenant_id = $1 AND id = $2 AND state <> 'running'
-             RETURNING *",
+            "WITH owner AS (SELECT id FROM replicas WHERE id = $3 FOR KEY SHARE)
+             UPDATE agents SET state = 'running', exit_code = NULL, ended_at = NULL, started_at = now(),
+                               replica_id = owner.id, fence = fence + 1
+             FROM owner
+             WHERE tenant_id = $1 AND agents.id = $2 AND state <> 'running'
+             RETURNING agents.*",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(id.as_uuid())
-        .bind(replica)
+        .bind(replica.as_uuid())
         .fetch_optional(&mut *transaction)
         .await?;
         if row.is_some() {
@@ -201,24 +221,6 @@ impl<'a> Agents<'a> {
             audit::insert(&mut transaction, self.scope, &entry).await?;
         }
         transaction.commit().await?;
-        Ok(row.map(RunningAgent::try_from).transpose()?.map(|running| running.agent))
-    }
-
-    /// Marks what `replica` ran, and can run no more since it has just started, as lost. Returns how many.
-    ///
-    /// # Errors
-    /// If Postgres fails.
-    pub async fn lose(&self, replica: Uuid) -> Result<u64, DatabaseError> {
-        let mut transaction = self.database.begin(self.scope).await?;
-        let lost = sqlx::query(
-            "UPDATE agents SET state = 'lost', ended_at = now() WHERE tenant_id = $1 AND replica_id = $2 AND state = 'running'",
-        )
-        .bind(self.scope.tenant().as_uuid())
-        .bind(replica)
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
-        transaction.commit().await?;
-        Ok(lost)
+        row.map(StoredAgent::try_from).transpose()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Database, DatabaseError};
-use crate::domain::{AgentId, Message, TenantScope};
+use crate::domain::{AgentId, EventId, Fence, Message, TenantScope};
 
 /// The messages of a tenant's agents.
 #[derive(Debug)]
@@ -20,6 +20,18 @@ struct MessageRow {
     role: String,
     content: String,
     time: DateTime<Utc>,
+    event_id: i64,
+}
+
+/// What became of messages that were to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// They are stored.
+    Stored,
+    /// Nothing was written: that life of the agent is over.
+    LifeIsOver,
+    /// Nothing was written: there is no such agent yet.
+    NoAgent,
 }
 
 impl TryFrom<MessageRow> for Message {
@@ -31,6 +43,7 @@ impl TryFrom<MessageRow> for Message {
             role: row.role.parse().map_err(|_| DatabaseError::Corrupt("messages.role"))?,
             content: row.content.into(),
             time: row.time,
+            event: EventId::from_i64(row.event_id),
         })
     }
 }
@@ -40,33 +53,47 @@ impl<'a> Messages<'a> {
         Self { database, scope }
     }
 
-    /// Writes messages of an agent, each in place of an earlier state of itself.
+    /// Writes messages of one life of an agent, each in place of an earlier state of itself; all or none.
     ///
     /// # Errors
     /// If Postgres fails; then none is written.
-    pub async fn save(&self, agent: AgentId, messages: &[Message]) -> Result<(), DatabaseError> {
+    pub async fn save(&self, agent: AgentId, life: Fence, messages: &[Message]) -> Result<Written, DatabaseError> {
         let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
         let roles: Vec<&str> = messages.iter().map(|message| message.role.as_str()).collect();
         // Postgres text cannot hold NUL, and terminals do not show it.
         let contents: Vec<String> = messages.iter().map(|message| message.content.replace('\0', "")).collect();
         let times: Vec<DateTime<Utc>> = messages.iter().map(|message| message.time).collect();
+        let events: Vec<i64> = messages.iter().map(|message| message.event.as_i64()).collect();
         let mut transaction = self.database.begin(self.scope).await?;
-        sqlx::query(
-            "INSERT INTO messages (tenant_id, agent_id, id, role, content, time)
-             SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
-             ON CONFLICT (tenant_id, agent_id, id)
-             DO UPDATE SET role = excluded.role, content = excluded.content, time = excluded.time",
+        // The lock keeps the life from being declared over until these are written.
+        let known: Option<bool> = sqlx::query_scalar(
+            "WITH life AS (
+                 SELECT fence = $3 AND state = 'running' AS goes_on FROM agents WHERE tenant_id = $1 AND id = $2 FOR SHARE
+             ), written AS (
+                 INSERT INTO messages (tenant_id, agent_id, id, role, content, time, event_id)
+                 SELECT $1, $2, new.* FROM life, unnest($4::bigint[], $5::text[], $6::text[], $7::timestamptz[], $8::bigint[]) AS new
+                 WHERE life.goes_on
+                 ON CONFLICT (tenant_id, agent_id, id)
+                 DO UPDATE SET role = excluded.role, content = excluded.content, time = excluded.time, event_id = excluded.event_id
+             )
+             SELECT goes_on FROM life",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(agent.as_uuid())
+        .bind(life.as_i64())
         .bind(ids)
         .bind(roles)
         .bind(contents)
         .bind(times)
-        .execute(&mut *transaction)
+        .bind(events)
+        .fetch_optional(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(match known {
+            Some(true) => Written::Stored,
+            Some(false) => Written::LifeIsOver,
+            None => Written::NoAgent,
+        })
     }
 
     /// An agent's whole conversation, in order.
@@ -75,12 +102,13 @@ impl<'a> Messages<'a> {
     /// If Postgres fails.
     pub async fn list(&self, agent: AgentId) -> Result<Arc<[Message]>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
-        let rows: Vec<MessageRow> =
-            sqlx::query_as("SELECT id, role, content, time FROM messages WHERE tenant_id = $1 AND agent_id = $2 ORDER BY id")
-                .bind(self.scope.tenant().as_uuid())
-                .bind(agent.as_uuid())
-                .fetch_all(&mut *transaction)
-                .await?;
+        let rows: Vec<MessageRow> = sqlx::query_as(
+            "SELECT id, role, content, time, event_id FROM messages WHERE tenant_id = $1 AND agent_id = $2 ORDER BY id",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(agent.as_uuid())
+        .fetch_all(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         rows.into_iter().map(Message::try_from).collect()
     }

@@ -9,6 +9,7 @@ mod agents;
 mod audit;
 mod error;
 mod messages;
+mod replicas;
 mod sealed_envs;
 mod session_ends;
 mod tenant_limits;
@@ -21,15 +22,16 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
 
-use crate::domain::TenantScope;
+use crate::domain::{ReplicaId, TenantScope};
 
 /// Where a database is, and how to get in.
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
-pub use self::agents::{Agents, NewAgentRow, RunningAgent};
+pub use self::agents::{Agents, NewAgentRow, StoredAgent};
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
-pub use self::messages::Messages;
+pub use self::messages::{Messages, Written};
+pub use self::replicas::{OwnAgent, Replica, Replicas};
 pub use self::sealed_envs::SealedEnv;
 pub use self::session_ends::SessionEnds;
 pub use self::tenants::Tenants;
@@ -138,6 +140,12 @@ impl Database {
         Messages::new(self, scope)
     }
 
+    /// The servers that share this database.
+    #[must_use]
+    pub const fn replicas(&self) -> Replicas<'_> {
+        Replicas::new(self)
+    }
+
     /// Writes an audit entry that belongs to no other change.
     ///
     /// # Errors
@@ -153,6 +161,12 @@ impl Database {
     async fn begin(&self, scope: TenantScope) -> Result<Transaction<'static, Postgres>, DatabaseError> {
         // One round trip for both. A UUID's text needs no quoting.
         let begin = format!("BEGIN; SET LOCAL app.tenant_id = '{}'", scope.tenant().as_uuid().hyphenated());
+        Ok(self.pool.begin_with(AssertSqlSafe(begin)).await?)
+    }
+
+    /// A transaction that sees the agents of one server, whatever their tenant.
+    async fn begin_of_replica(&self, replica: ReplicaId) -> Result<Transaction<'static, Postgres>, DatabaseError> {
+        let begin = format!("BEGIN; SET LOCAL app.replica_id = '{}'", replica.as_uuid().hyphenated());
         Ok(self.pool.begin_with(AssertSqlSafe(begin)).await?)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use redis::{RedisWrite, ToRedisArgs};
 
-use crate::domain::{Service, SessionId, TenantId, UserId};
+use crate::domain::{ReplicaId, Service, SessionId, TenantId, UserId};
 
 /// A key in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,12 @@ impl Key {
     #[must_use]
     pub fn rate_limit_login(account: [u8; 16]) -> Self {
         Self(format!("ratelimit:login:{}", hex::encode(account)))
+    }
+
+    /// `replica:{replica}`: there while a server lives.
+    #[must_use]
+    pub fn replica(id: ReplicaId) -> Self {
+        Self(format!("replica:{id}"))
     }
 
     /// `circuit:{service}`: the circuit of a service.

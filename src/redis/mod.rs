@@ -6,6 +6,7 @@
 mod circuit;
 mod guard;
 mod key;
+mod leases;
 mod link;
 mod native;
 mod operations;

@@ -75,7 +75,7 @@ async fn a_busy_or_ended_agent_takes_no_message() {
     let stopped = client.delete(&agent).await.ok();
     assert_eq!((&stopped["state"], stopped["ended_at"].is_string()), (&json!("stopped"), true));
     assert_eq!(client.delete(&agent).await.ok()["state"], "stopped");
-    for path in ["status", "events", "internal/screen"] {
+    for path in ["status", "internal/screen"] {
         assert_eq!(client.get(&format!("{agent}/{path}")).await.problem(409), "agent_not_running", "{path}");
     }
     assert_eq!(client.post(&path, message).await.problem(409), "agent_not_running");

@@ -13,6 +13,7 @@ mod command_budget;
 mod command_line;
 mod deployment;
 mod embedded_defaults;
+mod event_streams;
 mod isolation;
 mod keys;
 mod login_limits;

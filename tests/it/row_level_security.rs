@@ -26,8 +26,9 @@ async fn every_table_has_its_tenant_first_and_forced_row_level_security() {
         .await
         .expect("tables");
     let names: Vec<String> = tables.iter().map(|table| table.get(0)).collect();
-    assert_eq!(names, ["agents", "audit_entries", "messages", "tenants", "users"]);
-    for table in tables {
+    assert_eq!(names, ["agents", "audit_entries", "messages", "replicas", "tenants", "users"]);
+    // Which servers live concerns no tenant.
+    for table in tables.iter().filter(|table| table.get::<String, _>(0) != "replicas") {
         let (name, enabled, forced, first): (String, bool, bool, String) =
             (table.get(0), table.get(1), table.get(2), table.get(3));
         assert!(enabled && forced, "{name}");
@@ -81,6 +82,22 @@ async fn without_a_tenant_there_are_no_rows_and_a_tenant_sees_only_its_own() {
     // Once a pooled connection has had a tenant, having none again must not be an error.
     assert_eq!(count(&mut connection).await, 0);
     assert!(connection.execute("DELETE FROM audit_entries").await.is_err(), "the audit trail can only grow");
+}
+
+#[tokio::test]
+async fn a_server_that_acts_for_its_agents_sees_those_of_no_other() {
+    let database = TestDatabase::create().await;
+    let server = ServerBuilder::new(&database).start().await;
+    let client = server.operator().await;
+    client.start_echo_agent().await;
+    let mut connection = database.connect().await;
+    connection.execute("SET ROLE agentapi_app").await.expect("may become it");
+    let own: String = connection.fetch_one("SELECT id::text FROM replicas").await.expect("it has joined").get(0);
+    let count = "SELECT count(*) FROM agents";
+    for (replica, agents) in [("", 0_i64), (own.as_str(), 1), ("00000000-0000-0000-0000-000000000001", 0)] {
+        connection.execute(sqlx::AssertSqlSafe(format!("SET app.replica_id = '{replica}'"))).await.expect("set");
+        assert_eq!(connection.fetch_one(count).await.expect("counted").get::<i64, _>(0), agents, "{replica:?}");
+    }
 }
 
 async fn count(connection: &mut PgConnection) -> i64 {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::Fence;
 
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -15,7 +16,7 @@ impl Scene {
 
     fn resumed(agent_type: AgentType, history: Vec<Message>, prompt: bool) -> Self {
         let now = Now::read();
-        Self { conversation: Conversation::new(agent_type, history, prompt, QUIET, now), now }
+        Self { conversation: Conversation::new(agent_type, history, EventId::before(Fence::FIRST), prompt, QUIET, now), now }
     }
 
     fn after(&mut self, span: Duration) -> Now {
@@ -50,7 +51,7 @@ fn short(changes: &[Change]) -> Vec<String> {
     changes
         .iter()
         .map(|change| match change {
-            Change::Status(status) => status.to_string(),
+            Change::Status(status, _) => status.to_string(),
             Change::Message(message) => text(message),
             Change::Settled(message) => format!("settled {}", message.id),
         })
@@ -143,7 +144,7 @@ fn an_initial_prompt_keeps_the_agent_running_until_it_is_answered() {
 
 #[test]
 fn history_is_continued() {
-    let message = |id, role| Message { id, role, content: "old".into(), time: Utc::now() };
+    let message = |id, role| Message { id, role, content: "old".into(), time: Utc::now(), event: EventId::from_i64(0) };
     let history = vec![message(4, MessageRole::User), message(5, MessageRole::Agent)];
     let mut scene = Scene::resumed(AgentType::Custom, history.clone(), false);
     assert!(scene.shows("start screen").is_empty(), "the last answer stays as it is");

@@ -1,7 +1,7 @@
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
-use crate::domain::MessageRole;
+use crate::domain::{EventId, MessageRole};
 
 const SHORT: Patience = Patience {
     attempt: Duration::from_millis(50),
@@ -26,7 +26,7 @@ impl History for Scripted {
             return Ok(());
         }
         *failures -= 1;
-        Err(HistoryError("away".into()))
+        Err(HistoryError::Failed("away".into()))
     }
 }
 
@@ -46,7 +46,7 @@ fn scene(failures: u32, permits: usize, patience: Patience) -> Scene {
 }
 
 fn message(id: i64, content: &str) -> Message {
-    Message { id, role: MessageRole::Agent, content: content.into(), time: chrono::Utc::now() }
+    Message { id, role: MessageRole::Agent, content: content.into(), time: chrono::Utc::now(), event: EventId::from_i64(0) }
 }
 
 fn stored(id: i64, content: &str) -> (i64, String) {

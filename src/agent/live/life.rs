@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::domain::{AgentStatus, AgentType, TerminalSize};
+use crate::domain::{AgentStatus, AgentType, EventId, TerminalSize};
 
 use super::super::conversation::{Change, Conversation, Now};
 use super::super::history::{Saved, Saver};
 use super::super::pty::Pty;
 use super::super::terminal::Emulator;
 use super::outbox::Outbox;
-use super::projection::{AgentEvent, Projection};
+use super::projection::Projection;
 use super::sending::Sending;
 use super::{Pace, SpawnOptions};
 
@@ -26,6 +26,13 @@ struct Stop {
     hang_up_at: Option<Instant>,
     /// When it is killed.
     kill_at: Instant,
+}
+
+/// That the agent is idle is not told yet.
+#[derive(Clone, Copy)]
+struct HeldIdle {
+    event: EventId,
+    until: Instant,
 }
 
 /// What is due for a program that was asked to end.
@@ -47,7 +54,7 @@ pub(super) struct Life {
     progress: Saved,
     /// Until when to hold back that the agent is idle: it is told once what the agent said is stored, so that whoever was told
     /// can rely on it, but no later than this.
-    idle_held_until: Option<Instant>,
+    held_idle: Option<HeldIdle>,
     pub(super) outbox: Outbox,
     pub(super) prompt: Option<Arc<str>>,
     pub(super) sending: Option<Sending>,
@@ -66,8 +73,8 @@ impl Life {
         screen: watch::Sender<Arc<str>>,
     ) -> Self {
         let now = Now::read();
-        let SpawnOptions { agent_type, size, history, pace, .. } = options;
-        let conversation = Conversation::new(agent_type, history, prompt.is_some(), pace.quiet, now);
+        let SpawnOptions { agent_type, size, history, life, pace, .. } = options;
+        let conversation = Conversation::new(agent_type, history, EventId::before(life), prompt.is_some(), pace.quiet, now);
         let mut outbox = Outbox::default();
         if agent_type == AgentType::Amp {
             outbox.replace(AMP_WAKE);
@@ -75,13 +82,13 @@ impl Life {
         Self {
             pace,
             emulator: Emulator::new(size),
-            projection: Arc::new(Projection::new(conversation.status(), conversation.messages().to_vec())),
+            projection: Arc::new(Projection::new(conversation.messages().to_vec(), conversation.status(), conversation.event())),
             conversation,
             screen,
             title: Arc::from(""),
             saver,
             progress,
-            idle_held_until: None,
+            held_idle: None,
             outbox,
             prompt,
             sending: None,
@@ -100,7 +107,8 @@ impl Life {
         let sending = self.sending.as_ref().map(|sending| sending.delivery.deadline());
         let stop = self.stop.map(|stop| stop.hang_up_at.unwrap_or(stop.kill_at).min(stop.kill_at));
         let conversation = self.conversation.deadline();
-        let deadlines = [self.frame_at, self.emulator.frame_deadline(), conversation, sending, stop, self.idle_held_until];
+        let held_idle = self.held_idle.map(|held| held.until);
+        let deadlines = [self.frame_at, self.emulator.frame_deadline(), conversation, sending, stop, held_idle];
         deadlines.into_iter().flatten().min()
     }
 
@@ -174,32 +182,34 @@ impl Life {
         let mut stored_at = 0;
         for change in changes {
             match change {
-                Change::Status(status) => self.publish_status(status),
-                Change::Message(message) => self.projection.publish(AgentEvent::MessageUpdate(message)),
+                Change::Status(status, event) => self.publish_status(status, event),
+                Change::Message(message) => self.projection.tell_message(message),
                 Change::Settled(message) => stored_at = self.saver.save(message),
             }
         }
         stored_at
     }
 
-    fn publish_status(&mut self, status: AgentStatus) {
+    fn publish_status(&mut self, status: AgentStatus, event: EventId) {
         if status == AgentStatus::Stable && self.is_storing() {
-            self.idle_held_until = Some(Instant::now() + self.pace.stored);
-        } else if self.idle_held_until.take().is_none() {
-            self.projection.publish(AgentEvent::StatusChange(status));
+            self.held_idle = Some(HeldIdle { event, until: Instant::now() + self.pace.stored });
+        } else if self.held_idle.take().is_none() {
+            self.projection.tell_status(status, event);
         }
     }
 
     /// Whether the agent is idle and that is not told yet.
     pub(super) fn holds_idle(&self) -> bool {
-        self.idle_held_until.is_some()
+        self.held_idle.is_some()
     }
 
     /// Tells that the agent is idle, if it was held back and need not be any longer.
     pub(super) fn tell_idle(&mut self) {
-        if self.idle_held_until.is_some_and(|until| !self.is_storing() || until <= Instant::now()) {
-            self.idle_held_until = None;
-            self.projection.publish(AgentEvent::StatusChange(AgentStatus::Stable));
+        if let Some(held) = self.held_idle
+            && (!self.is_storing() || held.until <= Instant::now())
+        {
+            self.held_idle = None;
+            self.projection.tell_status(AgentStatus::Stable, held.event);
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{AgentState, AgentStatus, AgentType, Message, TerminalSize, Transport};
+use crate::domain::{AgentState, AgentStatus, AgentType, EventId, Fence, Message, TerminalSize, Transport};
 
 use super::history::{History, Saved};
 use super::launch::{Launch, SpawnError};
@@ -26,7 +26,7 @@ use super::typing;
 use self::actor::{Actor, Command};
 pub use self::pace::Pace;
 use self::projection::Projection;
-pub use self::projection::{AgentEvent, ScreenSubscription, StreamEnd, Subscription};
+pub use self::projection::{AgentEvent, ScreenSubscription, Subscription, Told};
 
 /// Largest user message or piece of raw input, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
@@ -46,6 +46,8 @@ pub struct SpawnOptions {
     pub initial_prompt: Option<String>,
     /// What was said in an earlier life of this agent; the conversation goes on after it.
     pub history: Vec<Message>,
+    /// Which life of the agent this is.
+    pub life: Fence,
     /// How long to wait for what.
     pub pace: Pace,
 }
@@ -154,10 +156,11 @@ impl LiveAgent {
         Arc::clone(&self.0.screen.borrow())
     }
 
-    /// Everything said so far and all that happens from now on.
+    /// What happened after the event `seen`, and all that happens from now on; everything said so far and the status, if nothing was
+    /// seen yet.
     #[must_use]
-    pub fn subscribe(&self) -> Subscription {
-        self.0.projection.subscribe()
+    pub fn subscribe(&self, seen: Option<EventId>) -> Subscription {
+        Subscription::new(&self.0.projection, seen)
     }
 
     /// The screen now and as it changes.

@@ -1,14 +1,14 @@
 //! What others see of a live agent, without asking it.
+//!
+//! Watchers are not sent copies: each knows the last event it has, and takes what is newer from the state. One that is slow finds
+//! fewer and newer events when it comes back; none is ever behind, and none costs the agent anything.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
-use crate::domain::{AgentStatus, Message};
-
-/// Events that a subscriber may be behind: more than ten seconds of an agent that never pauses.
-const EVENTS: usize = 256;
+use crate::domain::{AgentStatus, EventId, Message};
 
 /// Something that happened to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,28 +19,39 @@ pub enum AgentEvent {
     StatusChange(AgentStatus),
 }
 
-/// Why there are no more events or screens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// The agent ended.
-    Ended,
-    /// The subscriber was too slow and has missed events: it must subscribe again.
-    Lagged,
+/// An event as a watcher is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Who has been told so far has everything up to this event.
+    pub id: EventId,
+    /// What happened.
+    pub event: AgentEvent,
 }
 
-/// The state that readers see, and the channel that tells of its changes, under one lock held only to copy pointers.
-pub(super) struct Projection(RwLock<State>);
+/// The state that readers see, under a lock held only to copy pointers, and the news that it has changed.
+pub(super) struct Projection {
+    state: RwLock<State>,
+    latest: watch::Sender<Latest>,
+}
 
 struct State {
     status: AgentStatus,
+    status_event: EventId,
+    /// Those that were told of later come later.
     messages: Arc<Vec<Message>>,
-    events: Option<broadcast::Sender<AgentEvent>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    event: EventId,
+    ended: bool,
 }
 
 impl Projection {
-    pub(super) fn new(status: AgentStatus, messages: Vec<Message>) -> Self {
-        let events = Some(broadcast::Sender::new(EVENTS));
-        Self(RwLock::new(State { status, messages: Arc::new(messages), events }))
+    /// `event` told of the status, after all `messages`.
+    pub(super) fn new(messages: Vec<Message>, status: AgentStatus, event: EventId) -> Self {
+        let state = State { status, status_event: event, messages: Arc::new(messages) };
+        Self { state: RwLock::new(state), latest: watch::Sender::new(Latest { event, ended: false }) }
     }
 
     pub(super) fn status(&self) -> AgentStatus {
@@ -51,79 +62,110 @@ impl Projection {
         Arc::clone(&self.read().messages)
     }
 
-    pub(super) fn subscribe(&self) -> Subscription {
-        let state = self.read();
-        Subscription {
-            messages: Arc::clone(&state.messages),
-            status: state.status,
-            events: state.events.as_ref().map(broadcast::Sender::subscribe).ok_or(StreamEnd::Ended),
+    /// Tells that a message is new, or has new content.
+    pub(super) fn tell_message(&self, message: Message) {
+        let event = message.event;
+        let mut state = self.write();
+        let messages = Arc::make_mut(&mut state.messages);
+        match messages.last_mut() {
+            Some(last) if last.id == message.id => *last = message,
+            _ => messages.push(message),
         }
+        drop(state);
+        self.latest.send_modify(|latest| latest.event = latest.event.max(event));
     }
 
-    /// Applies an event and tells of it.
-    pub(super) fn publish(&self, event: AgentEvent) {
+    /// Tells that the agent turned busy or idle.
+    pub(super) fn tell_status(&self, status: AgentStatus, event: EventId) {
         let mut state = self.write();
-        match &event {
-            AgentEvent::StatusChange(status) => state.status = *status,
-            AgentEvent::MessageUpdate(message) => {
-                let messages = Arc::make_mut(&mut state.messages);
-                match messages.iter_mut().rev().find(|known| known.id == message.id) {
-                    Some(known) => known.clone_from(message),
-                    None => messages.push(message.clone()),
-                }
-            }
-        }
-        if let Some(events) = &state.events {
-            let _nobody_listens = events.send(event);
-        }
+        (state.status, state.status_event) = (status, event);
+        drop(state);
+        self.latest.send_modify(|latest| latest.event = latest.event.max(event));
     }
 
     /// Ends every subscription, once it has had all events.
     pub(super) fn close(&self) {
-        self.write().events = None;
+        self.latest.send_modify(|latest| latest.ended = true);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The state of an agent at one moment, and everything that happens after it, in order, each once.
-#[derive(Debug)]
+impl State {
+    /// Every message in order, then the status, as the protocol begins a stream.
+    fn snapshot(&self) -> VecDeque<Told> {
+        // Who is cut off before the status has not been told of it, though some messages may be newer.
+        let before_status = self.status_event.previous();
+        let messages = self.messages.iter().map(|message| Told { id: message.event.min(before_status), ..Told::of(message) });
+        let latest = self.messages.last().map_or(self.status_event, |last| last.event.max(self.status_event));
+        messages.chain([Told { id: latest, event: AgentEvent::StatusChange(self.status) }]).collect()
+    }
+
+    /// What happened after `seen`, each thing as it is now, in the order in which it came to be so.
+    fn since(&self, seen: EventId) -> VecDeque<Told> {
+        let messages = self.messages.iter().rev().take_while(|message| message.event > seen).map(Told::of);
+        let status = Told { id: self.status_event, event: AgentEvent::StatusChange(self.status) };
+        let mut told: Vec<Told> = messages.chain((self.status_event > seen).then_some(status)).collect();
+        told.sort_unstable_by_key(|told| told.id);
+        told.into()
+    }
+}
+
+impl Told {
+    fn of(message: &Message) -> Self {
+        Self { id: message.event, event: AgentEvent::MessageUpdate(message.clone()) }
+    }
+}
+
+/// Everything that happens to an agent after one moment, in order. What happened in quick succession may come as one event.
 pub struct Subscription {
-    /// Every message so far.
-    pub messages: Arc<Vec<Message>>,
-    /// The status then.
-    pub status: AgentStatus,
-    events: Result<broadcast::Receiver<AgentEvent>, StreamEnd>,
+    projection: Arc<Projection>,
+    latest: watch::Receiver<Latest>,
+    /// Everything up to this event was taken from the projection.
+    seen: EventId,
+    /// Taken, and not handed out yet.
+    waiting: VecDeque<Told>,
 }
 
 impl Subscription {
-    /// The snapshot as the events that lead to it: all messages in order, then the status.
-    pub fn snapshot(&self) -> impl Iterator<Item = AgentEvent> {
-        let messages = self.messages.iter().cloned().map(AgentEvent::MessageUpdate);
-        messages.chain([AgentEvent::StatusChange(self.status)])
+    /// Goes on after the event `seen`; from the beginning without it, and where no such event was ever told.
+    pub(super) fn new(projection: &Arc<Projection>, seen: Option<EventId>) -> Self {
+        let mut latest = projection.latest.subscribe();
+        let now = latest.borrow_and_update().event;
+        let mut subscription = Self { projection: Arc::clone(projection), latest, seen: now, waiting: VecDeque::new() };
+        match seen.filter(|seen| *seen <= now) {
+            Some(seen) => subscription.seen = seen,
+            None => subscription.begin(),
+        }
+        subscription
     }
 
-    /// Waits for the next event. Safe to cancel.
-    ///
-    /// # Errors
-    /// [`StreamEnd`], and from then on always: the agent ended, or this subscriber missed something.
-    pub async fn next(&mut self) -> Result<AgentEvent, StreamEnd> {
-        let end = match &mut self.events {
-            Ok(events) => match events.recv().await {
-                Ok(event) => return Ok(event),
-                Err(RecvError::Closed) => StreamEnd::Ended,
-                Err(RecvError::Lagged(_)) => StreamEnd::Lagged,
-            },
-            Err(end) => *end,
-        };
-        self.events = Err(end);
-        Err(end)
+    fn begin(&mut self) {
+        self.waiting = self.projection.read().snapshot();
+        self.seen = self.waiting.back().map_or(self.seen, |last| last.id);
+    }
+
+    /// Waits for the next event; nothing once the agent has ended and everything was told. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(told) = self.waiting.pop_front() {
+                return Some(told);
+            }
+            let seen = self.seen;
+            // The projection, which holds the sender, is ours.
+            let latest = *self.latest.wait_for(|latest| latest.ended || latest.event > seen).await.ok()?;
+            self.waiting = self.projection.read().since(self.seen);
+            if self.waiting.is_empty() && latest.ended {
+                return None;
+            }
+            self.seen = self.waiting.back().map_or(latest.event, |last| last.id.max(latest.event));
+        }
     }
 }
 
@@ -141,12 +183,9 @@ impl ScreenSubscription {
         Self { screen, changes }
     }
 
-    /// Waits until the screen shows something else. Safe to cancel.
-    ///
-    /// # Errors
-    /// [`StreamEnd::Ended`] once the agent ended and its last screen was seen.
-    pub async fn next(&mut self) -> Result<Arc<str>, StreamEnd> {
-        self.changes.changed().await.map_err(|_| StreamEnd::Ended)?;
-        Ok(Arc::clone(&self.changes.borrow_and_update()))
+    /// Waits until the screen shows something else. Safe to cancel. Nothing once the agent has ended and its last screen was seen.
+    pub async fn next(&mut self) -> Option<Arc<str>> {
+        self.changes.changed().await.ok()?;
+        Some(Arc::clone(&self.changes.borrow_and_update()))
     }
 }

@@ -17,6 +17,9 @@ pub enum AgentError {
     /// The agent runs, but not here.
     #[error("the agent runs on another server")]
     Elsewhere,
+    /// Other servers take this one for dead: what it starts now would be lost.
+    #[error("this server is taken for dead by the others")]
+    Replaced,
     /// There are as many agents as there may be.
     #[error("this server runs as many agents as it may")]
     LimitReached,

@@ -1,12 +1,13 @@
 //! The agents of this server: starting, finding, stopping them, and what is written of it.
 
 mod error;
+mod ownership;
 mod sealed_env;
+mod start;
 mod stored_history;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,17 +15,15 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 pub use self::error::AgentError;
+pub use self::ownership::Whereabouts;
 pub use self::sealed_env::reseal as reseal_env;
-use self::stored_history::StoredHistory;
-use super::launch::{self, Launch};
-use super::live::{Ended, LiveAgent, Pace, SpawnOptions};
+use super::live::{Ended, LiveAgent};
 use super::workspace::Workspace;
 use crate::config;
-use crate::domain::{Agent, AgentId, AgentState, KeyRing, Message, NewAgent, Principal, TenantId, TenantScope};
-use crate::postgres::{Action, AuditEntry, Database, DatabaseError, NewAgentRow, RunningAgent};
+use crate::domain::{Agent, AgentId, AgentState, Fence, KeyRing, Message, Principal, ReplicaId, TenantId, TenantScope};
+use crate::postgres::{Action, AuditEntry, Database};
 
 /// How long an agent that is asked to end may take before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -45,7 +44,7 @@ struct Inner {
     database: Database,
     keys: KeyRing,
     /// Names this server in Postgres, over restarts.
-    replica: Uuid,
+    replica: ReplicaId,
     tasks: TaskTracker,
     stopping: CancellationToken,
     /// One for each agent that may live.
@@ -56,10 +55,21 @@ struct Inner {
 /// A live agent in its place.
 struct Place {
     tenant: TenantId,
+    life: Fence,
     agent: LiveAgent,
+    /// Done once this life is known to be over by what Postgres says: the agent runs elsewhere by now, or was found lost.
+    over: CancellationToken,
     /// Done once the agent has ended and that is written; then its place is free.
     left: CancellationToken,
     _permit: OwnedSemaphorePermit,
+}
+
+/// An agent that has just begun a life.
+struct Newborn {
+    live: LiveAgent,
+    life: Fence,
+    over: CancellationToken,
+    permit: OwnedSemaphorePermit,
 }
 
 /// What the supervisor is made of.
@@ -73,7 +83,7 @@ pub struct SupervisorParts {
     /// What seals their secrets.
     pub keys: KeyRing,
     /// Names this server, over restarts.
-    pub replica: Uuid,
+    pub replica: ReplicaId,
     /// Where tasks are spawned.
     pub tasks: TaskTracker,
     /// Done once no more agents are to be started.
@@ -95,77 +105,6 @@ impl Supervisor {
         self.0.settings.allow_custom_commands
     }
 
-    /// Marks agents as lost that this server ran when it last died without a word. Returns how many.
-    ///
-    /// # Errors
-    /// If Postgres fails.
-    #[expect(clippy::disallowed_methods, reason = "the server acts on its own agents of every tenant; no caller is involved")]
-    pub async fn forget_lost(&self) -> Result<u64, DatabaseError> {
-        let mut lost = 0;
-        for tenant in self.0.database.tenants().list().await? {
-            lost += self.0.database.agents(TenantScope::assume_verified(tenant.id)).lose(self.0.replica).await?;
-        }
-        Ok(lost)
-    }
-
-    /// Starts a new agent.
-    ///
-    /// # Errors
-    /// [`AgentError`]; nothing runs then, and nothing is written.
-    pub async fn create(&self, principal: &Principal, new: NewAgent) -> Result<Agent, AgentError> {
-        let supervisor = self.clone();
-        let principal = *principal;
-        // On a task of its own: a caller that hangs up does not leave half an agent behind.
-        let task = self.0.tasks.spawn(async move { supervisor.create_now(&principal, new).await });
-        task.await.map_err(io::Error::other)?
-    }
-
-    async fn create_now(&self, principal: &Principal, new: NewAgent) -> Result<Agent, AgentError> {
-        let permit = self.take_place()?;
-        let id = AgentId::new();
-        let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
-        workspace.create(new.agent_type, self.0.settings.home_template.as_deref()).await?;
-        let sealed_env = sealed_env::seal(&self.0.keys, principal.tenant(), id, &new.env)?;
-        let options = SpawnOptions {
-            launch: self.launch(&workspace, &new.command, &new.env),
-            agent_type: new.agent_type,
-            size: new.terminal,
-            initial_prompt: new.initial_prompt,
-            history: Vec::new(),
-            pace: Pace::default(),
-        };
-        let history = self.history(principal.scope, id);
-        let live = match LiveAgent::spawn(options, history, &self.0.tasks) {
-            Ok(live) => live,
-            Err(error) => {
-                workspace.remove().await?;
-                return Err(error.into());
-            }
-        };
-        let row = NewAgentRow {
-            id,
-            name: new.name.as_deref(),
-            agent_type: new.agent_type,
-            transport: new.transport,
-            command: &new.command,
-            sealed_env: &sealed_env,
-            terminal: new.terminal,
-            replica: self.0.replica,
-            created_by: principal.user,
-        };
-        match self.0.database.agents(principal.scope).insert(&row).await {
-            Ok(agent) => {
-                self.supervise(principal.scope, id, live, permit);
-                Ok(agent)
-            }
-            Err(error) => {
-                live.stop(Duration::ZERO).await;
-                workspace.remove().await?;
-                Err(error.into())
-            }
-        }
-    }
-
     /// Stops an agent with all that it started.
     ///
     /// # Errors
@@ -179,48 +118,6 @@ impl Supervisor {
         }
         let agent = self.get(principal, id).await?;
         if agent.state == AgentState::Running { Err(AgentError::Elsewhere) } else { Ok(agent) }
-    }
-
-    /// Starts an agent again, after stopping it if it runs.
-    ///
-    /// # Errors
-    /// [`AgentError`].
-    pub async fn restart(&self, principal: &Principal, id: AgentId) -> Result<Agent, AgentError> {
-        self.stop(principal, id).await?;
-        let supervisor = self.clone();
-        let principal = *principal;
-        let task = self.0.tasks.spawn(async move { supervisor.start_again(&principal, id).await });
-        task.await.map_err(io::Error::other)?
-    }
-
-    async fn start_again(&self, principal: &Principal, id: AgentId) -> Result<Agent, AgentError> {
-        let permit = self.take_place()?;
-        let agents = self.0.database.agents(principal.scope);
-        let RunningAgent { agent, sealed_env } = agents.get(id).await?.ok_or(AgentError::NotFound)?;
-        let env = sealed_env::open(&self.0.keys, principal.tenant(), id, &sealed_env)?;
-        let history = self.0.database.messages(principal.scope).list(id).await?;
-        let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
-        workspace.create(agent.agent_type, self.0.settings.home_template.as_deref()).await?;
-        let options = SpawnOptions {
-            launch: self.launch(&workspace, &agent.command, &env),
-            agent_type: agent.agent_type,
-            size: agent.terminal,
-            initial_prompt: None,
-            history: history.to_vec(),
-            pace: Pace::default(),
-        };
-        // Of two that restart it at once, one writes that it runs, and starts it.
-        let agent = agents.start(id, self.0.replica, principal.user).await?.ok_or(AgentError::Elsewhere)?;
-        match LiveAgent::spawn(options, self.history(principal.scope, id), &self.0.tasks) {
-            Ok(live) => {
-                self.supervise(principal.scope, id, live, permit);
-                Ok(agent)
-            }
-            Err(error) => {
-                agents.end(id, AgentState::Exited, None).await?;
-                Err(error.into())
-            }
-        }
     }
 
     /// What is known of an agent.
@@ -285,13 +182,6 @@ impl Supervisor {
         futures_util::future::join_all(agents.iter().map(|agent| agent.stop(STOP_GRACE))).await;
     }
 
-    fn take_place(&self) -> Result<OwnedSemaphorePermit, AgentError> {
-        if self.0.stopping.is_cancelled() {
-            return Err(AgentError::Stopping);
-        }
-        Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| AgentError::LimitReached)
-    }
-
     /// The live agent of this tenant; another tenant's is not found.
     fn find(&self, tenant: TenantId, id: AgentId) -> Option<LiveAgent> {
         self.place(tenant, id).map(|(agent, _)| agent)
@@ -302,27 +192,35 @@ impl Supervisor {
     }
 
     /// Gives an agent its place until it ends, and writes that it has.
-    fn supervise(&self, scope: TenantScope, id: AgentId, agent: LiveAgent, permit: OwnedSemaphorePermit) {
+    fn supervise(&self, scope: TenantScope, id: AgentId, newborn: Newborn) {
+        let Newborn { live: agent, life, over, permit } = newborn;
         let supervisor = self.clone();
         let left = CancellationToken::new();
-        let place = Place { tenant: scope.tenant(), agent: agent.clone(), left: left.clone(), _permit: permit };
+        let place =
+            Place { tenant: scope.tenant(), life, agent: agent.clone(), over: over.clone(), left: left.clone(), _permit: permit };
         self.lock().insert(id, place);
         metrics::gauge!("agentapi_agents_running").increment(1);
         tracing::info!(tenant.id = %scope.tenant(), agent.id = %id, "agent started");
         self.0.tasks.spawn(async move {
-            let ended = agent.wait_ended().await;
+            let ended = tokio::select! {
+                ended = agent.wait_ended() => ended,
+                () = over.cancelled() => {
+                    tracing::warn!(tenant.id = %scope.tenant(), agent.id = %id, "the agent is no longer this server's: killing it");
+                    agent.stop(Duration::ZERO).await
+                }
+            };
             tracing::info!(tenant.id = %scope.tenant(), agent.id = %id, state = ended.state().as_str(), code = ended.exit_code, "agent ended");
-            supervisor.write_end(scope, id, ended).await;
-            supervisor.lock().remove(&id);
+            supervisor.write_end(scope, id, life, ended).await;
+            supervisor.leave(id, life);
             metrics::gauge!("agentapi_agents_running").decrement(1);
             left.cancel();
         });
     }
 
-    /// Writes that an agent has ended, as soon as Postgres takes it.
-    async fn write_end(&self, scope: TenantScope, id: AgentId, ended: Ended) {
+    /// Writes that a life of an agent has ended, as soon as Postgres takes it.
+    async fn write_end(&self, scope: TenantScope, id: AgentId, life: Fence, ended: Ended) {
         let (mut wait, longest) = WRITE_BACK_OFF;
-        while let Err(error) = self.0.database.agents(scope).end(id, ended.state(), ended.exit_code).await {
+        while let Err(error) = self.0.database.agents(scope).end(id, life, ended.state(), ended.exit_code).await {
             tracing::warn!(tenant.id = %scope.tenant(), agent.id = %id, %error, "cannot write that the agent has ended");
             // At the next start it is found to be lost.
             if self.0.stopping.is_cancelled() {
@@ -333,15 +231,12 @@ impl Supervisor {
         }
     }
 
-    fn launch(&self, workspace: &Workspace, command: &[String], env: &BTreeMap<String, String>) -> Launch {
-        let (program, args) =
-            command.split_first().map_or((String::new(), Vec::new()), |(program, args)| (program.clone(), args.to_vec()));
-        let env = launch::environment(std::env::vars_os(), &self.0.settings.env_passthrough, env, &workspace.home());
-        Launch { program, args, directory: workspace.work(), env }
-    }
-
-    fn history(&self, scope: TenantScope, id: AgentId) -> StoredHistory {
-        StoredHistory::new(self.0.database.clone(), scope, id)
+    /// Frees an agent's place, unless it is that of a later life.
+    fn leave(&self, id: AgentId, life: Fence) {
+        let mut places = self.lock();
+        if places.get(&id).is_some_and(|place| place.life == life) {
+            places.remove(&id);
+        }
     }
 
     /// The map. A panic while it was locked cannot have left a place half-made.

@@ -1,25 +1,32 @@
 //! An agent's messages in Postgres.
 
+use tokio_util::sync::CancellationToken;
+
 use crate::agent::history::{History, HistoryError};
-use crate::domain::{AgentId, Message, TenantScope};
-use crate::postgres::Database;
+use crate::domain::{AgentId, Fence, Message, TenantScope};
+use crate::postgres::{Database, Written};
 
-/// Stores an agent's messages in Postgres.
+/// Stores the messages of one life of an agent in Postgres.
 pub(super) struct StoredHistory {
-    database: Database,
-    scope: TenantScope,
-    id: AgentId,
-}
-
-impl StoredHistory {
-    pub(super) const fn new(database: Database, scope: TenantScope, id: AgentId) -> Self {
-        Self { database, scope, id }
-    }
+    pub(super) database: Database,
+    pub(super) scope: TenantScope,
+    pub(super) id: AgentId,
+    pub(super) life: Fence,
+    /// Told once Postgres says that this life is over.
+    pub(super) over: CancellationToken,
 }
 
 impl History for StoredHistory {
     async fn save(&self, messages: Vec<Message>) -> Result<(), HistoryError> {
-        let saved = self.database.messages(self.scope).save(self.id, &messages).await;
-        saved.map_err(|error| HistoryError(Box::new(error)))
+        let saved = self.database.messages(self.scope).save(self.id, self.life, &messages).await;
+        match saved.map_err(|error| HistoryError::Failed(Box::new(error)))? {
+            Written::Stored => Ok(()),
+            Written::LifeIsOver => {
+                self.over.cancel();
+                Err(HistoryError::LifeIsOver)
+            }
+            // An agent may say something before it is written that there is one.
+            Written::NoAgent => Err(HistoryError::Failed("the agent is not written yet".into())),
+        }
     }
 }

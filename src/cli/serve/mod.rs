@@ -2,6 +2,7 @@
 
 mod first_operator;
 mod housekeeping;
+mod replica;
 mod session_ends;
 
 use std::io::Write;
@@ -23,6 +24,7 @@ use crate::lifecycle::Lifecycle;
 use crate::outbound::{Outbound, Resolvers};
 use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore, TenantLimitsCache};
 use crate::redis::Redis;
+use crate::replica::{Replicas, ReplicasParts};
 use crate::session::{MemorySessionStore, RedisSessionStore, SessionStore, Sessions};
 use crate::telemetry;
 
@@ -44,11 +46,12 @@ pub(super) async fn run(settings: Config) -> Result<(), Failure> {
 
 async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listener: TcpListener) -> Result<(), Failure> {
     let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref()).await?;
-    let app = app(settings, opened, lifecycle)?;
-    let lost = app.agents.forget_lost().await?;
+    let app = app(settings, opened, lifecycle, listener.local_addr()?)?;
+    let lost = app.replicas.join().await?;
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
     }
+    replica::live(&app);
     housekeeping::begin(&app, settings.session.cleanup_interval);
     housekeeping::warn_of_eviction(&app);
     let ends = session_ends::follow(opened.database.clone(), app.sessions.clone(), lifecycle.stopping());
@@ -58,7 +61,7 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
 }
 
 /// Puts the server together, top to bottom.
-fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App, Failure> {
+fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: SocketAddr) -> Result<App, Failure> {
     let keys = identity::key_ring(&settings.session, &settings.server.data_dir)?;
     let redis = settings.redis.enabled().then(|| Redis::new(&settings.redis)).transpose()?;
     let algorithm = settings.rate_limit.algorithm;
@@ -78,13 +81,20 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
             "Redis is off: sessions and rate limits live in this process, are lost with it, and are shared with no other"
         );
     }
+    let replicas = Replicas::new(ReplicasParts {
+        id: identity::replica(&settings.server.data_dir)?,
+        url: replica::url(&settings.replica, address),
+        database: opened.database.clone(),
+        redis: redis.clone(),
+        heartbeat: settings.replica.heartbeat,
+    });
     let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), lifecycle);
     let agents = Supervisor::new(SupervisorParts {
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
         database: opened.database.clone(),
         keys: keys.clone(),
-        replica: identity::replica(&settings.server.data_dir)?,
+        replica: replicas.id(),
         tasks: lifecycle.tasks().clone(),
         stopping: lifecycle.stopping(),
     });
@@ -92,9 +102,11 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle) -> Result<App,
         settings: settings.server.clone(),
         database: opened.database.clone(),
         redis,
-        sessions: Sessions::new(sessions, keys, &settings.session),
+        sessions: Sessions::new(sessions, keys.clone(), &settings.session),
         limiter: RateLimiter::new(rate_limits, tenant_limits, &settings.rate_limit),
         agents,
+        replicas,
+        keys,
         outbound: Outbound::new(breakers.clone(), Resolvers::default()),
         breakers,
         lifecycle: lifecycle.clone(),
@@ -117,13 +129,16 @@ fn breakers(settings: &config::CircuitBreaker, redis: Option<&Redis>, lifecycle:
 
 /// Serves, and when told to stop: takes no more requests, stops the agents, waits for what is in flight.
 async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Result<(), Failure> {
-    let (lifecycle, agents) = (app.lifecycle.clone(), app.agents.clone());
+    let (lifecycle, agents, replicas) = (app.lifecycle.clone(), app.agents.clone(), app.replicas.clone());
     let stopping = lifecycle.stopping();
     let serving = lifecycle.tasks().spawn(http::serve(listener, app));
     stopping.cancelled().await;
     let deadline = tokio::time::Instant::now() + timeout;
     let ended = tokio::time::timeout_at(deadline, async { tokio::join!(serving, agents.drain()).0 }).await;
     let drained = lifecycle.drain(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
+    if let Err(error) = replicas.leave().await {
+        tracing::warn!(%error, "the other servers were not told that this one stops");
+    }
     match ended {
         Ok(served) => served?,
         Err(_) => tracing::warn!(seconds = timeout.as_secs(), "requests were cut off: they did not end in time"),

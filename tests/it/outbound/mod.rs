@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use agentapi::circuit_breaker::{CircuitBreakers, MemoryCircuitStore};
 use agentapi::config::Config;
-use agentapi::domain::{AgentId, Service, TenantId};
+use agentapi::domain::{AgentId, ReplicaId, Service, TenantId};
 use agentapi::outbound::{Body, Outbound, OutboundError, Resolve, ResolveError, Resolvers, SystemResolver, Timeouts};
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -20,7 +20,6 @@ use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request, Response};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use self::upstream::{Mode, Upstream};
 use crate::support::{PATIENCE, eventually, free_port};
@@ -153,7 +152,7 @@ async fn a_service_that_asks_for_a_pause_gets_it_but_a_replicas_users_do_not_hol
     assert_eq!(call(&outbound, named, get(&upstream.url("/"))).await.expect("an answer").status(), 429);
     let error = call(&outbound, named, get(&upstream.url("/"))).await.expect_err("held back");
     assert!(matches!(error, OutboundError::HeldBack { retry_after } if retry_after <= OPEN), "{error:?}");
-    let replica = Service::Replica(Uuid::now_v7());
+    let replica = Service::Replica(ReplicaId::new());
     for _ in 0..3 {
         assert_eq!(call(&outbound, replica, get(&upstream.url("/"))).await.expect("an answer").status(), 429);
     }
@@ -289,7 +288,7 @@ async fn refused_addresses_are_not_connected_to_whoever_else_may() {
     let (upstream, refusing) = (Upstream::start().await, Arc::new(Refusing::default()));
     let outbound = outbound_with(Resolvers { named_by_users: refusing.clone(), replicas: Arc::new(SystemResolver) });
     // A connection stands, and is kept.
-    let replica = Service::Replica(Uuid::now_v7());
+    let replica = Service::Replica(ReplicaId::new());
     text(call(&outbound, replica, get(&upstream.url("/"))).await.expect("an answer")).await;
     let named = Service::upstream(TenantId::new(), "http", "127.0.0.1", upstream.address.port());
     for _ in 0..8 {

@@ -8,6 +8,8 @@ use super::PATIENCE;
 /// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
+    /// What a client sends as `Last-Event-ID` to go on after it.
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) data: Value,
 }
@@ -39,7 +41,8 @@ impl EventStream {
                 }
                 let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
                 let data = serde_json::from_str(field("data:").expect("data")).expect("JSON");
-                return Some(Event { name: field("event:").expect("a name").to_owned(), data });
+                let id = field("id:").unwrap_or_default().to_owned();
+                return Some(Event { id, name: field("event:").expect("a name").to_owned(), data });
             }
             let chunk = tokio::time::timeout(PATIENCE, self.response.next()).await.expect("an event in time")?;
             self.buffer.extend(chunk);

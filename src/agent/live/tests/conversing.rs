@@ -4,7 +4,7 @@ use super::{
     AgentEvent, AgentStatus, Arc, Duration, LIMIT, MessageRole, SendError, SpawnOptions, Store, options, said, script, stable,
     start, start_with, until_screen, until_stable, within,
 };
-use crate::domain::{AgentType, Message, TerminalSize};
+use crate::domain::{AgentType, EventId, Fence, Message, TerminalSize};
 use MessageRole::{Agent, User};
 
 /// An event without its time.
@@ -19,10 +19,8 @@ fn short(event: &AgentEvent) -> String {
 async fn an_echoing_program_is_running_then_heard_then_stable() {
     let (agent, mut events) = start(options("cat", &[]));
     assert_eq!(agent.status(), AgentStatus::Running);
-    let snapshot: Vec<_> = events.snapshot().map(|event| short(&event)).collect();
-    assert_eq!(snapshot, ["0 agent \"\"", "running"]);
     let seen: Vec<_> = until_stable(&mut events).await.iter().map(short).collect();
-    assert_eq!(seen, ["stable"]);
+    assert_eq!(seen, ["0 agent \"\"", "running", "stable"]);
 
     within(agent.send_user("  hello \n")).await.unwrap();
     assert_eq!(agent.status(), AgentStatus::Running);
@@ -123,15 +121,25 @@ async fn the_initial_prompt_is_the_first_user_message() {
 
 #[tokio::test]
 async fn a_restarted_agent_goes_on_with_its_conversation() {
-    let message = |id, role, content: &str| Message { id, role, content: Arc::from(content), time: chrono::Utc::now() };
+    let message = |id, role, content: &str| Message {
+        id,
+        role,
+        content: Arc::from(content),
+        time: chrono::Utc::now(),
+        event: EventId::from_i64(0),
+    };
     let history = vec![message(0, Agent, "hi"), message(1, User, "q"), message(2, Agent, "a")];
-    let (agent, mut events) = stable(SpawnOptions { history, ..script("echo restarted; exec cat") }).await;
+    let life = Fence::from_i64(2);
+    let (agent, mut events) = stable(SpawnOptions { history, life, ..script("echo restarted; exec cat") }).await;
     assert_eq!(said(&agent.messages()), [(Agent, "hi"), (User, "q"), (Agent, "a")]);
     within(agent.send_user("more")).await.unwrap();
     until_stable(&mut events).await;
     let messages = agent.messages();
     assert_eq!(said(&messages)[3..], [(User, "more"), (Agent, "more")]);
     assert_eq!(messages.iter().map(|message| message.id).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    // Who watched the earlier life is told how it ended, and all that is new.
+    let told = agent.messages().iter().map(|message| message.event > EventId::before(life)).collect::<Vec<_>>();
+    assert_eq!(told, [false, false, true, true, true]);
 }
 
 #[tokio::test]

@@ -14,10 +14,10 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::{
-    AgentEvent, History, HistoryError, Launch, LiveAgent, Pace, SendError, SpawnError, SpawnOptions, StreamEnd, Subscription,
+    AgentEvent, History, HistoryError, Launch, LiveAgent, Pace, SendError, SpawnError, SpawnOptions, Subscription, Told,
     environment,
 };
-use crate::domain::{AgentStatus, AgentType, Message, MessageRole, TerminalSize};
+use crate::domain::{AgentStatus, AgentType, Fence, Message, MessageRole, TerminalSize};
 
 /// Limit of every wait; nothing takes so long unless it is broken.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ impl History for Store {
         let mut stored = self.0.lock().unwrap();
         if stored.failures > 0 {
             stored.failures -= 1;
-            return Err(HistoryError("the store is away".into()));
+            return Err(HistoryError::Failed("the store is away".into()));
         }
         stored.messages.extend(messages.into_iter().map(|message| (message.id, message)));
         Ok(())
@@ -77,6 +77,7 @@ fn options(program: &str, args: &[&str]) -> SpawnOptions {
         size: TerminalSize::new(80, 100).unwrap(),
         initial_prompt: None,
         history: Vec::new(),
+        life: Fence::FIRST,
         pace: Pace { quiet: Duration::from_millis(300), ..Pace::default() },
     }
 }
@@ -91,7 +92,7 @@ fn start(options: SpawnOptions) -> (LiveAgent, Subscription) {
 
 fn start_with(options: SpawnOptions, store: Store) -> (LiveAgent, Subscription) {
     let agent = LiveAgent::spawn(options, store, &TaskTracker::new()).expect("it starts");
-    let events = agent.subscribe();
+    let events = agent.subscribe(None);
     (agent, events)
 }
 
@@ -99,7 +100,7 @@ fn start_with(options: SpawnOptions, store: Store) -> (LiveAgent, Subscription) 
 async fn until_stable(events: &mut Subscription) -> Vec<AgentEvent> {
     let mut seen = Vec::new();
     loop {
-        let event = within(events.next()).await.expect("the agent lives");
+        let event = within(events.next()).await.expect("the agent lives").event;
         seen.push(event.clone());
         if event == AgentEvent::StatusChange(AgentStatus::Stable) {
             return seen;
@@ -119,7 +120,7 @@ async fn until_screen(agent: &LiveAgent, wanted: impl Fn(&str) -> bool) {
     let mut screens = agent.subscribe_screen();
     let mut screen = Arc::clone(&screens.screen);
     while !wanted(&screen) {
-        screen = within(screens.next()).await.unwrap_or_else(|_| panic!("the agent ended with the screen {screen:?}"));
+        screen = within(screens.next()).await.unwrap_or_else(|| panic!("the agent ended with the screen {screen:?}"));
     }
 }
 

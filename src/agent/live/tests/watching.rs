@@ -3,9 +3,41 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    AgentEvent, AgentStatus, Message, Pace, SpawnOptions, StreamEnd, options, script, stable, start, until_screen, until_stable,
-    within,
+    AgentEvent, AgentStatus, Message, Pace, SpawnOptions, Subscription, Told, options, script, stable, start, until_screen,
+    until_stable, within,
 };
+
+/// What a watcher knows.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Known {
+    messages: Vec<Message>,
+    status: Option<AgentStatus>,
+}
+
+impl Known {
+    /// Learns from an event, which must be news.
+    fn learn(&mut self, told: Told) {
+        match told.event {
+            AgentEvent::StatusChange(status) => {
+                assert_ne!(self.status, Some(status), "only changes are told");
+                self.status = Some(status);
+            }
+            AgentEvent::MessageUpdate(message) => match self.messages.iter_mut().find(|known| known.id == message.id) {
+                Some(known) => {
+                    assert_ne!(*known, message, "only changes are told");
+                    *known = message;
+                }
+                None => self.messages.push(message),
+            },
+        }
+    }
+
+    async fn learn_until(&mut self, events: &mut Subscription, status: AgentStatus) {
+        while self.status != Some(status) {
+            self.learn(within(events.next()).await.expect("the agent lives"));
+        }
+    }
+}
 
 #[tokio::test]
 async fn a_subscription_replays_and_goes_on_without_gap_or_duplicate() {
@@ -13,48 +45,80 @@ async fn a_subscription_replays_and_goes_on_without_gap_or_duplicate() {
     // Subscribers that join while it goes on end up with the same messages as the agent.
     let mut subscriptions = Vec::new();
     for _ in 0..20 {
-        subscriptions.push(agent.subscribe());
+        subscriptions.push(agent.subscribe(None));
         tokio::task::yield_now().await;
     }
     for mut events in subscriptions {
-        let mut known: Vec<Message> = events.messages.to_vec();
-        let mut status = events.status;
-        while status != AgentStatus::Stable {
-            match within(events.next()).await.unwrap() {
-                AgentEvent::StatusChange(new) => {
-                    assert_ne!(new, status, "only changes are told");
-                    status = new;
-                }
-                AgentEvent::MessageUpdate(message) => match known.iter_mut().find(|known| known.id == message.id) {
-                    Some(same) => {
-                        assert_ne!(*same, message, "only changes are told");
-                        *same = message;
-                    }
-                    None => known.push(message),
-                },
-            }
-        }
-        assert_eq!(known, **agent.messages());
+        let mut known = Known::default();
+        known.learn_until(&mut events, AgentStatus::Stable).await;
+        assert_eq!(known.messages, **agent.messages());
     }
 }
 
 #[tokio::test]
-async fn a_subscriber_that_lags_is_told_and_others_are_not_disturbed() {
+async fn a_watcher_that_was_cut_off_anywhere_resumes_with_what_it_lacks() {
+    let (agent, mut events) = start(options("cat", &[]));
+    let (mut known, mut cuts) = (Known::default(), Vec::new());
+    for text in ["", "one", "two", "two", "three"] {
+        if !text.is_empty() {
+            within(agent.send_user(text)).await.unwrap();
+            known.status = None;
+        }
+        while known.status != Some(AgentStatus::Stable) {
+            let told = within(events.next()).await.expect("the agent lives");
+            let id = told.id;
+            known.learn(told);
+            cuts.push((id, known.clone()));
+        }
+    }
+    let last = cuts.last().expect("there were events").0;
+    assert!(cuts.is_sorted_by_key(|(id, _)| *id) && cuts.len() > 15, "{cuts:?}");
+    for (id, mut resumed) in cuts {
+        let mut events = agent.subscribe(Some(id));
+        let mut seen = id;
+        while seen < last {
+            let told = within(events.next()).await.expect("the agent lives");
+            assert!(told.id > seen, "nothing is told twice");
+            seen = told.id;
+            // A status that came back to what it was is told: it has changed.
+            if matches!(told.event, AgentEvent::StatusChange(_)) {
+                resumed.status = None;
+            }
+            resumed.learn(told);
+        }
+        assert_eq!(resumed, known, "after {id}");
+    }
+    // An id that was never told is not taken for knowledge.
+    let mut events = agent.subscribe(Some(last.next()));
+    let mut anew = Known::default();
+    anew.learn_until(&mut events, AgentStatus::Stable).await;
+    assert_eq!(anew, known);
+}
+
+#[tokio::test]
+async fn a_watcher_cut_off_in_the_first_replay_still_learns_the_status() {
+    let (agent, _events) = start(script("printf working; while :; do sleep 0.05; printf .; done"));
+    until_screen(&agent, |screen| screen.contains("working...")).await;
+    let first = within(agent.subscribe(None).next()).await.unwrap();
+    assert!(matches!(first.event, AgentEvent::MessageUpdate(_)));
+    let mut known = Known::default();
+    let mut events = agent.subscribe(Some(first.id));
+    known.learn_until(&mut events, AgentStatus::Running).await;
+}
+
+#[tokio::test]
+async fn a_slow_watcher_finds_the_newest_state_and_disturbs_nobody() {
     let ms = Duration::from_millis(1);
     let pace = Pace { first_frame: ms, frame: ms, ..options("cat", &[]).pace };
-    let (agent, mut lagging) = stable(SpawnOptions { pace, ..options("cat", &[]) }).await;
+    let (agent, mut slow) = stable(SpawnOptions { pace, ..options("cat", &[]) }).await;
     // Each line changes the screen, and so the message.
     for line in 0..300 {
         within(agent.send_raw(&format!("{line}\n"))).await.unwrap();
         until_screen(&agent, |screen| screen.ends_with(&format!("{line}\n{line}"))).await;
     }
-    assert_eq!(within(lagging.next()).await, Err(StreamEnd::Lagged));
-    assert_eq!(within(lagging.next()).await, Err(StreamEnd::Lagged), "a gap is not skipped");
-    let mut fresh = agent.subscribe();
-    if fresh.status == AgentStatus::Running {
-        until_stable(&mut fresh).await;
-    }
-    assert_eq!(agent.status(), AgentStatus::Stable);
+    let told = until_stable(&mut slow).await;
+    assert!(told.len() <= 4, "three hundred changes of one message are told once: {told:?}");
+    assert!(told.contains(&AgentEvent::MessageUpdate(agent.messages()[0].clone())));
 }
 
 #[tokio::test]

@@ -2,16 +2,17 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::event_stream;
-use crate::agent::AgentEvent;
-use crate::domain::{AgentId, AgentStatus, AgentType, MessageRole, Principal};
+use crate::agent::{AgentError, AgentEvent, Told};
+use crate::domain::{AgentId, AgentStatus, AgentType, EventId, Message, MessageRole, Principal};
 use crate::http::App;
 use crate::http::extract::Path;
 use crate::http::problem::{Problem, ProblemBody};
@@ -34,11 +35,16 @@ struct StatusChange {
     agent_type: AgentType,
 }
 
-/// What happens, as it happens: first the conversation so far and the status, then each change.
+/// What happens, as it happens: first the conversation so far and the status, then each change. Every event has an id; with that of the
+/// last one in `Last-Event-ID`, the stream goes on after it. The stream of an agent that has ended has what was said, and ends.
 #[utoipa::path(get, path = "/v1/agents/{id}/events", tag = "agent protocol", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The agent")),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The agent"),
+        ("last-event-id" = Option<String>, Header, description = "The last event that was received, to go on after it"),
+    ),
     responses(
         (status = 200, description = "Events `message_update` and `status_change`", body = MessageUpdate, content_type = "text/event-stream"),
+        (status = 204, description = "The agent has ended, and there is nothing more to tell"),
         (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -47,28 +53,59 @@ pub(super) async fn get_agent_events(
     Extension(principal): Extension<Principal>,
     Extension(claims): Extension<Claims>,
     Path(id): Path<AgentId>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let agent = app.agents.live(&principal, id).await?;
+    let seen = last_event_id(&headers)?;
+    let agent = match app.agents.live(&principal, id).await {
+        Err(AgentError::NotRunning) => return Ok(what_was_said(app, &principal, claims, id, seen).await?),
+        agent => agent?,
+    };
     let agent_type = agent.agent_type();
-    let subscription = agent.subscribe();
-    let snapshot: Vec<AgentEvent> = subscription.snapshot().collect();
-    let updates = stream::unfold(subscription, |mut subscription| async move {
-        // The stream ends where the agent does, and where this reader is too slow to be told everything.
-        subscription.next().await.ok().map(|event| (event, subscription))
+    let events = stream::unfold(agent.subscribe(seen), |mut subscription| async move {
+        subscription.next().await.map(|told| (told, subscription))
     });
-    let events = stream::iter(snapshot).chain(updates).map(move |event| write(event, agent_type));
-    Ok(event_stream::serve(app, claims, events))
+    Ok(event_stream::serve(app, claims, events.map(move |told| write(told, agent_type))))
 }
 
-fn write(event: AgentEvent, agent_type: AgentType) -> Event {
-    let written = match event {
-        AgentEvent::MessageUpdate(message) => {
-            let data = MessageUpdate { id: message.id, role: message.role, message: message.content, time: message.time };
-            Event::default().event("message_update").json_data(data)
-        }
-        AgentEvent::StatusChange(status) => {
-            Event::default().event("status_change").json_data(StatusChange { status, agent_type })
-        }
-    };
-    written.expect("plain values always serialise")
+/// The end of the stream of an agent that has ended. Browsers connect again when a stream ends, until the answer is 204.
+async fn what_was_said(
+    app: App,
+    principal: &Principal,
+    claims: Claims,
+    id: AgentId,
+    seen: Option<EventId>,
+) -> Result<Response, AgentError> {
+    let messages = app.agents.messages(principal, id).await?;
+    let news: Vec<Event> = messages
+        .iter()
+        .filter(|message| seen.is_none_or(|seen| message.event > seen))
+        .map(|message| write_message(message.event, message.clone()))
+        .collect();
+    if news.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(event_stream::serve(app, claims, stream::iter(news)))
+}
+
+/// The event that the client resumes after. Clients that never had one may send an empty header.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
+    let Some(header) = headers.get("last-event-id").filter(|header| !header.is_empty()) else { return Ok(None) };
+    let id = header.to_str().ok().and_then(|text| text.parse().ok());
+    id.map(Some).ok_or_else(|| Problem::field("header.last-event-id", "expected the id of an event of this agent"))
+}
+
+fn write(told: Told, agent_type: AgentType) -> Event {
+    match told.event {
+        AgentEvent::MessageUpdate(message) => write_message(told.id, message),
+        AgentEvent::StatusChange(status) => event(told.id, "status_change", &StatusChange { status, agent_type }),
+    }
+}
+
+fn write_message(id: EventId, message: Message) -> Event {
+    let data = MessageUpdate { id: message.id, role: message.role, message: message.content, time: message.time };
+    event(id, "message_update", &data)
+}
+
+fn event(id: EventId, name: &str, data: &impl Serialize) -> Event {
+    Event::default().id(id.to_string()).event(name).json_data(data).expect("plain values always serialise")
 }

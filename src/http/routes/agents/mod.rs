@@ -50,6 +50,9 @@ impl From<AgentError> for Problem {
             AgentError::Elsewhere => {
                 Self::new(Code::ServiceUnavailable).with_detail("the agent runs on another server").with_retry_after(RETRY_AFTER)
             }
+            AgentError::Replaced => Self::new(Code::ServiceUnavailable)
+                .with_detail("this server is about to join the others again")
+                .with_retry_after(RETRY_AFTER),
             AgentError::LimitReached => Self::new(Code::AgentLimitReached).with_retry_after(RETRY_AFTER),
             AgentError::Stopping => {
                 Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)

@@ -39,9 +39,11 @@ pub(super) async fn get_agent_screen(
 ) -> Result<Response, Problem> {
     let subscription = app.agents.live(&principal, id).await?.subscribe_screen();
     let first = subscription.screen.clone();
-    let changes = stream::unfold(subscription, |mut subscription| async move {
-        subscription.next().await.ok().map(|screen| (screen, subscription))
-    });
+    let changes =
+        stream::unfold(
+            subscription,
+            |mut subscription| async move { subscription.next().await.map(|screen| (screen, subscription)) },
+        );
     let events = stream::iter([first]).chain(changes).map(|screen| {
         Event::default().event("screen").json_data(ScreenUpdate { screen }).expect("plain values always serialise")
     });

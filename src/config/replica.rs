@@ -1,0 +1,48 @@
+//! Being one of several servers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use url::Url;
+
+use super::error::Problem;
+use super::section::Section;
+use super::value;
+
+/// How this server and those that share its Redis and Postgres find each other.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Replica {
+    /// Where the other servers reach this one; unset, by the address it listens on, or its host name if that is every address.
+    #[serde(rename = "agentapi_replica_url", deserialize_with = "origin")]
+    pub url: Option<String>,
+    /// Time between two signs of life. Who gives none for about five of them is taken for dead, and its agents are lost.
+    #[serde(rename = "agentapi_heartbeat_interval", with = "value::duration")]
+    pub heartbeat: Duration,
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        Self { url: None, heartbeat: Duration::from_secs(2) }
+    }
+}
+
+impl Section for Replica {
+    fn check(&self, problems: &mut Vec<Problem>) {
+        if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&self.heartbeat) {
+            let shown = format!("{}ms", self.heartbeat.as_millis());
+            problems.push(Problem::new("AGENTAPI_HEARTBEAT_INTERVAL", &shown, "a duration from 100ms to 60s"));
+        }
+    }
+}
+
+/// The origin of an HTTP URL that has nothing else.
+fn origin<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(d)?;
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let origin = url.as_ref().map(|url| url.origin().ascii_serialization());
+    // A user, a path or a query would be part of what is left.
+    let bare = origin.filter(|origin| url.is_some_and(|url| url.as_str().trim_end_matches('/') == origin));
+    let expected = "expected the URL of a server and nothing else, such as http://10.0.0.5:3284";
+    bare.map(Some).ok_or_else(|| de::Error::custom(expected))
+}

@@ -1,0 +1,197 @@
+//! Which servers live, as this one knows.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::domain::ReplicaId;
+use crate::postgres::{Database, DatabaseError, Replica};
+use crate::redis::{Key, Redis};
+
+/// Heartbeats that a lease lasts without being renewed.
+const LEASE_BEATS: u32 = 3;
+
+/// Heartbeats in a row that a lease must be seen to be missing: a Redis that was started empty has none, until the living renew theirs.
+const MISSING_BEATS: u32 = 2;
+
+/// Heartbeats to leave out where there is nobody to hear them.
+const ALONE_FACTOR: u32 = 8;
+
+/// The servers that act as one. Cheap to clone.
+#[derive(Clone)]
+pub struct Replicas(Arc<Inner>);
+
+struct Inner {
+    parts: ReplicasParts,
+    known: Mutex<Known>,
+}
+
+/// What it takes to be one of several servers.
+pub struct ReplicasParts {
+    /// Names this server, over restarts.
+    pub id: ReplicaId,
+    /// Where the others reach it.
+    pub url: String,
+    /// Where the servers are written.
+    pub database: Database,
+    /// Where leases are held; without it there are no others.
+    pub redis: Option<Redis>,
+    /// Time between two heartbeats.
+    pub heartbeat: Duration,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The others, and for how many heartbeats the lease of each has been missing.
+    others: HashMap<ReplicaId, Other>,
+}
+
+struct Other {
+    url: String,
+    missing: u32,
+}
+
+/// What a heartbeat found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// All is well.
+    Regular,
+    /// The others had taken this server for dead: what it ran is no longer its own. It has joined them again.
+    Revived,
+}
+
+impl Replicas {
+    /// A server that has not joined yet.
+    #[must_use]
+    pub fn new(parts: ReplicasParts) -> Self {
+        Self(Arc::new(Inner { parts, known: Mutex::default() }))
+    }
+
+    /// This server.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.0.parts.id
+    }
+
+    /// Joins the others, with a first heartbeat. Returns how many agents were lost when this server last ended without a word.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn join(&self) -> Result<u64, DatabaseError> {
+        let ReplicasParts { id, url, database, .. } = &self.0.parts;
+        let lost = database.replicas().bury(*id).await?;
+        database.replicas().register(*id, url).await?;
+        self.beat().await?;
+        Ok(lost)
+    }
+
+    /// Leaves the others; what still runs here is lost.
+    ///
+    /// # Errors
+    /// If Postgres fails: then the others find out by themselves.
+    pub async fn leave(&self) -> Result<(), DatabaseError> {
+        let ReplicasParts { id, database, redis, .. } = &self.0.parts;
+        database.replicas().bury(*id).await?;
+        if let Some(redis) = redis
+            && let Err(error) = redis.end_lease(Key::replica(*id)).await
+        {
+            tracing::debug!(%error, "the lease stays until it runs out");
+        }
+        Ok(())
+    }
+
+    /// Time until the next heartbeat.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        let heartbeat = self.0.parts.heartbeat;
+        if self.lock().others.is_empty() { heartbeat * ALONE_FACTOR } else { heartbeat }
+    }
+
+    /// One heartbeat: renews the lease, looks who lives, and buries who does not.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn beat(&self) -> Result<Beat, DatabaseError> {
+        let ReplicasParts { id, url, database, heartbeat, .. } = &self.0.parts;
+        let replicas = database.replicas();
+        // Postgres may hang: the lease is renewed all the same, and in time.
+        let (leases, written) = tokio::join!(self.renew(), timeout(*heartbeat, replicas.list()));
+        let Ok(written) = written else { return Ok(Beat::Regular) };
+        let written = written?;
+        let revived = !written.iter().any(|replica| replica.id == *id);
+        if revived {
+            replicas.register(*id, url).await?;
+        }
+        self.learn(written);
+        for dead in self.judge(&leases) {
+            let agents = replicas.bury(dead).await?;
+            tracing::warn!(replica.id = %dead, agents, "a server died: its agents are lost");
+        }
+        Ok(if revived { Beat::Revived } else { Beat::Regular })
+    }
+
+    /// Where a server is reached; nothing if it does not count as living.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn url(&self, id: ReplicaId) -> Result<Option<String>, DatabaseError> {
+        if let Some(other) = self.lock().others.get(&id) {
+            return Ok(Some(other.url.clone()));
+        }
+        // It may have joined since the last heartbeat.
+        let written = self.0.parts.database.replicas().list().await?;
+        let url = written.iter().find(|replica| replica.id == id).map(|replica| replica.url.clone());
+        self.learn(written);
+        Ok(url)
+    }
+
+    /// Renews the lease. Returns of the servers known so far whether the lease of each lasts; of none if Redis cannot tell.
+    async fn renew(&self) -> HashMap<ReplicaId, bool> {
+        let ReplicasParts { id, redis, .. } = &self.0.parts;
+        let Some(redis) = redis else { return HashMap::new() };
+        let lease = self.interval() * LEASE_BEATS;
+        let others: Vec<ReplicaId> = self.lock().others.keys().copied().collect();
+        let keys: Vec<Key> = others.iter().copied().map(Key::replica).collect();
+        match redis.renew_lease(Key::replica(*id), lease, &keys).await {
+            Ok(lasts) => others.into_iter().zip(lasts).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "this server's lease cannot be renewed");
+                HashMap::new()
+            }
+        }
+    }
+
+    /// Takes in who is written.
+    fn learn(&self, written: Vec<Replica>) {
+        let mut known = self.lock();
+        let before = std::mem::take(&mut known.others);
+        for Replica { id, url } in written.into_iter().filter(|replica| replica.id != self.0.parts.id) {
+            let missing = before.get(&id).map_or(0, |other| other.missing);
+            known.others.insert(id, Other { url, missing });
+        }
+    }
+
+    /// Takes in whose lease lasts. Returns who is dead.
+    fn judge(&self, leases: &HashMap<ReplicaId, bool>) -> Vec<ReplicaId> {
+        let mut known = self.lock();
+        for (id, other) in &mut known.others {
+            // Where Redis could not tell, nothing was learnt, and what it tells next may be the first that a new Redis knows.
+            other.missing = if leases.get(id) == Some(&false) { other.missing + 1 } else { 0 };
+        }
+        known.others.iter().filter(|(_, other)| other.missing >= MISSING_BEATS).map(|(&id, _)| id).collect()
+    }
+
+    /// What is known. A panic while it was locked cannot have left it half-made.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replicas").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
