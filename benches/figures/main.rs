@@ -8,6 +8,7 @@ mod load;
 mod machine;
 mod memory;
 mod message;
+mod outbound;
 mod process;
 mod report;
 mod requests;
@@ -54,6 +55,7 @@ enum Section {
     Memory,
     Requests,
     Message,
+    Outbound,
 }
 
 /// How thoroughly to measure, and whether to tell of it.
@@ -116,6 +118,7 @@ async fn figures(options: &Options) -> Result<(), Failure> {
             Section::Memory => memory::measure(effort).await?,
             Section::Requests => requests::measure(effort).await?,
             Section::Message => vec![message::measure(effort).await?],
+            Section::Outbound => vec![outbound::measure(effort).await?],
         };
         for table in tables {
             text.push('\n');
