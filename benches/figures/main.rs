@@ -12,6 +12,7 @@ mod look_alike;
 mod machine;
 mod memory;
 mod message;
+mod outbound;
 mod process;
 mod report;
 mod requests;
@@ -62,6 +63,7 @@ enum Section {
     Requests,
     Gate,
     Message,
+    Outbound,
 }
 
 /// How thoroughly to measure, and whether to tell of it.
@@ -126,6 +128,7 @@ async fn figures(options: &Options) -> Result<(), Failure> {
             Section::Requests => requests::measure(effort).await?,
             Section::Gate => gate::measure(effort).await?,
             Section::Message => vec![message::measure(effort).await?],
+            Section::Outbound => vec![outbound::measure(effort).await?],
         };
         for table in tables {
             text.push('\n');
