@@ -74,7 +74,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         "Every request is counted for the rate limit, which is set so high that none is refused. Redis keeps nothing on disk.",
     );
     table.note(
-        "The session is looked up in the store, then user and tenant in Postgres. The status needs no Postgres: it is the gate.",
+        "The session is looked up in the store; user and tenant are in the cache of the process. The status needs no Postgres: it is the gate.",
     );
     table.note(format!("RSS of the servers after this load: in-process {}, Redis {}.", after[0], after[1]));
     Ok(vec![table])

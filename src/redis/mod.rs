@@ -3,6 +3,7 @@
 //! Callers see named operations, whose one round trip and one deadline are this room's promise. Whether a [`link::Link`] is a
 //! native connection or leads to Upstash's REST API is chosen once, by the settings; nothing above this room notices.
 
+mod cache;
 mod circuit;
 mod guard;
 mod key;

@@ -9,9 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::support::{ServerBuilder, TestDatabase, TestRedis};
+use crate::support::{ServerBuilder, TestDatabase, TestRedis, eventually};
 
 /// Counts the commands that Redis carries out, but for those that count, and those that a new connection begins with.
+#[derive(Clone)]
 struct CommandCount(MultiplexedConnection);
 
 impl CommandCount {
@@ -89,16 +90,36 @@ async fn a_flood_over_the_limit_costs_redis_nothing() {
         }
         let server = builder.start().await;
         let client = server.operator().await;
-        while client.get("/v1/auth/session").await.status == 200 {}
+        while client.get("/v1/agents").await.status == 200 {}
         count.reset().await;
         for _ in 0..100 {
-            let answer = client.get("/v1/auth/session").await;
+            let answer = client.get("/v1/agents").await;
             assert_eq!(answer.problem(429), "rate_limited");
             assert!(answer.header("ratelimit").starts_with(r#""default";r=0;t="#), "{}", answer.header("ratelimit"));
         }
         assert_eq!(count.calls().await, 0, "{algorithm}");
         let metrics = server.anonymous().get("/metrics").await.text;
         assert!(metrics.contains(r#"outcome="denied",source="remembered",policy="default"} 100"#), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn looking_oneself_up_costs_redis_little_and_once_a_while_only() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let builder = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
+    let (one, two) = (builder.start().await, builder.sibling().start().await);
+    let here = one.operator().await;
+    here.get("/v1/agents").await.ok();
+    let there = two.anonymous().with_token(here.token.as_deref().expect("a token"));
+    there.get("/v1/agents").await.ok();
+    let mut count = CommandCount(redis.connect().await);
+    // Beyond the gate's 4: user and tenant asked for, and kept; found; known.
+    for (client, commands) in [(&here, 4 + 2 + 2), (&there, 4 + 2), (&here, 4), (&there, 4)] {
+        count.reset().await;
+        client.get("/v1/auth/session").await.ok();
+        // What is kept is kept after the answer.
+        eventually("all is asked", || async { (count.clone().calls().await >= commands).then_some(()) }).await;
+        assert_eq!(count.calls().await, commands);
     }
 }
 

@@ -90,16 +90,16 @@ async fn a_request_is_one_round_trip_of_at_most_four_commands() {
     let expected: BTreeMap<String, u64> = ["evalsha", "getex", "incrby", "pttl"].map(|name| (name.to_owned(), 1)).into();
     for client in [&native, &rest] {
         // The first one of a window gives the counter its end, and may have to send the script.
-        client.get("/v1/auth/session").await.ok();
+        client.get("/v1/agents").await.ok();
         for _ in 0..20 {
-            let (answer, commands) = redis.commands_of(client.get("/v1/auth/session")).await;
+            let (answer, commands) = redis.commands_of(client.get("/v1/agents")).await;
             answer.ok();
             assert_eq!(commands, expected);
         }
     }
     for _ in 0..20 {
         upstash.take_seen();
-        rest.get("/v1/auth/session").await.ok();
+        rest.get("/v1/agents").await.ok();
         let seen = upstash.take_seen();
         let [request] = seen.as_slice() else { panic!("one HTTP request, not {seen:?}") };
         let names: Vec<&str> = request.commands.iter().map(|command| command[0].as_str()).collect();
@@ -116,10 +116,10 @@ async fn a_forgotten_script_is_sent_again() {
     let (database, redis, upstash) = places().await;
     let server = ServerBuilder::new(&database).upstash(&upstash).start().await;
     let client = server.operator().await;
-    client.get("/v1/auth/session").await.ok();
+    client.get("/v1/agents").await.ok();
     redis::cmd("SCRIPT").arg("FLUSH").query_async::<()>(&mut redis.connect().await).await.expect("flushed");
     upstash.take_seen();
-    let answer = client.get("/v1/auth/session").await;
+    let answer = client.get("/v1/agents").await;
     assert_eq!((answer.status.as_u16(), answer.header("x-ratelimit-limit")), (200, "100010"));
     let commands: Vec<String> = upstash.take_seen().iter().flat_map(|seen| &seen.commands).map(|c| c[0].clone()).collect();
     let count = |name: &str| commands.iter().filter(|command| *command == name).count();
