@@ -25,4 +25,4 @@ lint: ## Check format and lints
 
 bench: ## Measure what docs/PERFORMANCE.md tells; BENCH='--quick memory' for a part
 	scripts/install-dependencies.sh
-	cargo bench --locked --bench figures -- $(BENCH)
+	scripts/with-test-servers.sh cargo bench --locked --bench figures -- $(BENCH)

@@ -44,7 +44,7 @@ pub(crate) async fn compare(
 impl Comparison {
     /// The table of it, with a note about the rounds.
     pub(crate) fn table(&self, title: &'static str) -> Table {
-        let columns = ["request", "connections", "requests/s", "of the bare", "rounds", "p50", "p99", "server CPU each"];
+        let columns = ["request", "connections", "requests/s", "of the first", "rounds", "p50", "p99", "server CPU each"];
         let mut table = Table::new(title, &columns);
         for (place, connections) in CONNECTIONS.iter().enumerate() {
             for (target, name) in self.named.iter().enumerate() {
@@ -62,7 +62,7 @@ impl Comparison {
             }
         }
         table.note(format!(
-            "{} rounds, in each a burst of {} s of every row in turn. “requests/s” and “of the bare” are medians of the rounds, \
+            "{} rounds, in each a burst of {} s of every row in turn. “requests/s” and “of the first” row's are medians of the rounds, \
              “rounds” is the slowest and the fastest of them.",
             self.rounds,
             self.burst.as_secs()

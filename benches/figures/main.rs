@@ -14,6 +14,7 @@ mod memory;
 mod message;
 mod outbound;
 mod process;
+mod replicas;
 mod report;
 mod requests;
 mod server;
@@ -62,6 +63,7 @@ enum Section {
     Memory,
     Requests,
     Gate,
+    Replicas,
     Message,
     Outbound,
 }
@@ -127,6 +129,7 @@ async fn figures(options: &Options) -> Result<(), Failure> {
             Section::Memory => memory::measure(effort).await?,
             Section::Requests => requests::measure(effort).await?,
             Section::Gate => gate::measure(effort).await?,
+            Section::Replicas => replicas::measure(effort).await?,
             Section::Message => vec![message::measure(effort).await?],
             Section::Outbound => vec![outbound::measure(effort).await?],
         };
