@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::Expected;
 
 /// Bits that count the events of one life: enough for a thousand a second over thirty years.
@@ -33,7 +35,8 @@ impl Fence {
 /// Names an event of an agent: a later event has a greater id, over restarts and on every server.
 ///
 /// Who knows everything up to an id lacks what has a greater one, and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EventId(i64);
 
 impl EventId {

@@ -1,4 +1,4 @@
-//! Sealing with AES-256-GCM: session tokens, session records, agents' secrets at rest.
+//! Sealing with AES-256-GCM: session tokens, session records, agents' secrets at rest, cached values.
 //!
 //! And signing with HMAC-SHA256 (RFC 2104): what servers tell each other.
 //!
@@ -58,16 +58,19 @@ pub enum Purpose {
     SessionRecord,
     /// An agent's own environment variables, as Postgres keeps them.
     AgentEnv,
+    /// A cached value, as Redis keeps it.
+    CachedValue,
 }
 
 impl Purpose {
-    const ALL: [Self; 3] = [Self::SessionToken, Self::SessionRecord, Self::AgentEnv];
+    const ALL: [Self; 4] = [Self::SessionToken, Self::SessionRecord, Self::AgentEnv, Self::CachedValue];
 
     const fn label(self) -> &'static str {
         match self {
             Self::SessionToken => "session token",
             Self::SessionRecord => "session record",
             Self::AgentEnv => "agent env",
+            Self::CachedValue => "cached value",
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{EventId, Expected};
 
 /// One message of a conversation. An agent's last message grows in place until it settles.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Its place in the conversation, from 0.
     pub id: i64,

@@ -1,6 +1,8 @@
 //! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
 
 mod agent;
+mod cache_key;
+mod changed;
 mod event_id;
 mod id;
 mod keyring;
@@ -19,6 +21,8 @@ mod user;
 pub use self::agent::{
     Agent, AgentKind, AgentState, AgentType, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
 };
+pub use self::cache_key::{CacheId, CacheKey};
+pub use self::changed::Changed;
 pub use self::event_id::{EventId, Fence};
 pub use self::id::{AgentId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{Expected, TenantId};
 
@@ -23,7 +24,8 @@ pub struct Tenant {
 }
 
 /// A tenant's short name: 1 to 63 lower-case letters, digits and inner hyphens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Slug(String);
 
 impl Slug {
@@ -45,6 +47,20 @@ impl FromStr for Slug {
         } else {
             Err(Expected("1 to 63 lower-case letters, digits and inner hyphens"))
         }
+    }
+}
+
+impl From<Slug> for String {
+    fn from(slug: Slug) -> Self {
+        slug.0
+    }
+}
+
+impl TryFrom<String> for Slug {
+    type Error = Expected;
+
+    fn try_from(text: String) -> Result<Self, Expected> {
+        text.parse()
     }
 }
 

@@ -69,7 +69,8 @@ impl fmt::Display for UserRole {
 }
 
 /// An e-mail address, lower-cased, since people do not tell addresses apart by case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Email(String);
 
 impl Email {
@@ -91,6 +92,20 @@ impl FromStr for Email {
         } else {
             Err(Expected("an e-mail address of at most 254 bytes"))
         }
+    }
+}
+
+impl From<Email> for String {
+    fn from(email: Email) -> Self {
+        email.0
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = Expected;
+
+    fn try_from(text: String) -> Result<Self, Expected> {
+        text.parse()
     }
 }
 

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 
 use super::client_ip::ClientIp;
+use super::passed_on::PassedOn;
 use super::problem::{Code, Problem};
 use super::{App, cost, fresh_token, limit};
 use crate::domain::Principal;
@@ -41,6 +42,9 @@ pub(super) async fn open(State(app): State<App>, request: Request, next: Next) -
 pub(super) async fn signed_in(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let now = Utc::now();
     let claims = bearer(request.headers()).and_then(|token| app.sessions.identify(token, now));
+    if let Some(passed_on) = request.extensions().get::<PassedOn>().copied() {
+        return granted(&app, passed_on, claims, request, next).await;
+    }
     let (cost, address) = (cost::of(&request), address(&request));
     let limits = limits(&app, claims, address).await;
     if let Some(refusal) = limit::known_refusal(&app, limits.as_deref(), cost) {
@@ -59,6 +63,20 @@ pub(super) async fn signed_in(State(app): State<App>, mut request: Request, next
         (_, Err(SessionError::Unavailable(error))) => Problem::from(error).into_response(),
     };
     limit::with_headers(response, &app, verdict.as_ref())
+}
+
+/// Lets through what another server has let in: it has asked Redis about limits and session.
+async fn granted(app: &App, passed_on: PassedOn, claims: Option<Claims>, mut request: Request, next: Next) -> Response {
+    match (passed_on, claims) {
+        (PassedOn::Granted(grant), Some(claims)) if claims.session == grant.session => {
+            request.extensions_mut().insert(app.sessions.vouched(&claims, grant.role));
+            request.extensions_mut().insert(claims);
+            next.run(request).await
+        }
+        _ => Problem::new(Code::Unauthenticated)
+            .with_detail("the request was not passed on by a server of this deployment")
+            .into_response(),
+    }
 }
 
 type Verified = (Claims, Principal, Session);

@@ -9,6 +9,8 @@ mod host;
 mod limit;
 mod openapi;
 mod outbound_problem;
+mod owner;
+mod passed_on;
 mod problem;
 mod respond;
 mod routes;

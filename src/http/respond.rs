@@ -49,8 +49,8 @@ fn log(status: u16, seconds: f64, route: &str, problem: Option<&Problem>) {
 fn write_problem(mut response: Response, request_id: &str) -> (Response, Option<Problem>) {
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
-        // A handler's own answer, such as that of `/status`, is whole.
-        None if response.status().as_u16() < 400 || is_json(response.headers()) => return (response, None),
+        // A handler's own answer, such as that of `/status`, is whole; so is what another server answered.
+        None if response.status().as_u16() < 400 || has_body(response.headers()) => return (response, None),
         None => Problem::new(Code::of_status(response.status())),
     };
     // What else was said about the answer stays: Allow, Retry-After, rate limits.
@@ -63,8 +63,9 @@ fn write_problem(mut response: Response, request_id: &str) -> (Response, Option<
     (written, Some(problem))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+fn has_body(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind == PROBLEM_JSON || kind.as_bytes().starts_with(b"application/json"))
 }
 
 fn drop_body_headers(headers: &mut HeaderMap) {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use super::{App, service};
@@ -26,6 +28,9 @@ const MAX_CONNECTIONS: usize = 10_000;
 
 /// How long a client may take to send the head of a request, and a connection may lie idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of what is sent to it: then it is gone, or so slow that it must begin again.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long to wait after an accept that failed, for want of file descriptors most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -82,12 +87,15 @@ fn answer(
     })
 }
 
-fn connection<I, S>(io: I, service: S) -> Connection<TokioIo<I>, S>
+fn connection<I, S>(io: I, service: S) -> Connection<TokioIo<Pin<Box<TimeoutStream<I>>>>, S>
 where
-    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    I: AsyncRead + AsyncWrite + 'static,
     S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send + 'static>,
 {
-    Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(io), service)
+    let mut io = TimeoutStream::new(io);
+    io.set_write_timeout(Some(WRITE_TIMEOUT));
+    let io = TokioIo::new(Box::pin(io));
+    Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(io, service)
 }
 
 #[cfg(test)]
@@ -110,5 +118,16 @@ mod tests {
             let (_, answer) = tokio::join!(serving, talking);
             assert_eq!(answer.starts_with("HTTP/1.1 200"), sent.ends_with("\r\n\r\n"), "{sent}: {answer}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_let_go() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let endless = || futures_util::stream::repeat_with(|| Ok::<_, Infallible>(vec![7; 1024]));
+        let serving = connection(server, service_fn(move |_| async move { Ok(Response::new(Body::from_stream(endless()))) }));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it listens");
+        let begun = tokio::time::Instant::now();
+        assert!(serving.await.is_err());
+        assert!((WRITE_TIMEOUT..WRITE_TIMEOUT * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 }

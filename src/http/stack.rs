@@ -17,6 +17,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::App;
 use super::client_ip::find_client_ip;
 use super::host::check_host;
+use super::passed_on::recognise;
 use super::problem::{Code, Problem};
 use super::respond::respond;
 
@@ -30,8 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(super) fn around(routes: Router, app: &App) -> Router {
     routes.layer(
         ServiceBuilder::new()
-            // 1. A request id: ours, never the client's, since it goes into the log.
-            .map_request(forget_request_id)
+            // 1. A request id, which goes into the log; was it passed on by another server?
+            .layer(from_fn_with_state(app.clone(), recognise))
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
@@ -59,11 +60,6 @@ impl MakeRequestId for NewRequestId {
     fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
         HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).ok().map(RequestId::new)
     }
-}
-
-fn forget_request_id<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
-    request.headers_mut().remove("x-request-id");
-    request
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer asks for")]

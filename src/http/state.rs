@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
 use crate::agent::Supervisor;
+use crate::cache::Directory;
 use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
 use crate::domain::KeyRing;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub settings: config::Server,
     /// Postgres.
     pub database: Database,
+    /// Users and tenants as they are shown.
+    pub directory: Directory,
     /// Redis, if it is on.
     pub redis: Option<Redis>,
     /// Sessions.

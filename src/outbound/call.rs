@@ -9,7 +9,8 @@ use super::Body;
 use crate::circuit_breaker::Guarded;
 use crate::domain::Service;
 
-/// How long a call may take until the head of its answer is there.
+/// How long a call may take until the head of its answer is there. Whoever waits for it should wait longer than in total: a call that
+/// is given up before says nothing of the service, and so never opens a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// With all attempts.

@@ -43,14 +43,14 @@ where
 /// What a result says of the service.
 fn classify(service: Service, result: &Result<Response<Body>, OutboundError>) -> Outcome {
     match result {
+        // Another server of ours answers: what it says is about the agent that was asked for, and no reason to cut off the others.
+        Ok(_) if matches!(service, Service::Replica(_)) => Outcome::Success,
         // What is wrong with the message, not with the server: coder/agentapi says all of that as 500, even that its agent is busy.
         Ok(answer) if matches!(service, Service::Agent(_)) && is_agents_own(answer) => Outcome::Neutral,
         Ok(answer) if answer.status().is_server_error() => Outcome::Failure,
-        Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => match service {
-            // Of another server's users one asked too often: that is no reason to hold back the others.
-            Service::Replica(_) => Outcome::Success,
-            Service::Upstream(..) | Service::Agent(_) => retry_after(answer).map_or(Outcome::Neutral, Outcome::Throttled),
-        },
+        Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
+            retry_after(answer).map_or(Outcome::Neutral, Outcome::Throttled)
+        }
         Ok(_) => Outcome::Success,
         Err(OutboundError::Timeout | OutboundError::Connect(_) | OutboundError::Broken(_)) => Outcome::Failure,
         Err(

@@ -6,12 +6,12 @@
 pub mod embedded;
 
 mod agents;
+mod announcements;
 mod audit;
 mod error;
 mod messages;
 mod replicas;
 mod sealed_envs;
-mod session_ends;
 mod tenant_limits;
 mod tenants;
 mod users;
@@ -28,12 +28,12 @@ use crate::domain::{ReplicaId, TenantScope};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 pub use self::agents::{Agents, NewAgentRow, StoredAgent};
+pub use self::announcements::{Announcement, Announcements};
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
 pub use self::messages::{Messages, Written};
 pub use self::replicas::{OwnAgent, Replica, Replicas};
 pub use self::sealed_envs::SealedEnv;
-pub use self::session_ends::SessionEnds;
 pub use self::tenants::Tenants;
 pub use self::users::{Credentials, NewUser, Users};
 

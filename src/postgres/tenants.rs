@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Action, AuditEntry, Database, DatabaseError, audit, session_ends};
-use crate::domain::{SessionsOf, Slug, Tenant, TenantId, TenantScope};
+use super::announcements::announce;
+use super::{Action, Announcement, AuditEntry, Database, DatabaseError, audit};
+use crate::domain::{Changed, SessionsOf, Slug, Tenant, TenantId, TenantScope};
 
 /// The tenants.
 #[derive(Debug)]
@@ -114,7 +115,8 @@ impl<'a> Tenants<'a> {
             .await?;
         let entry = AuditEntry::by_operator(Action::TenantSuspend, scope.tenant().to_string());
         audit::insert(&mut transaction, scope, &entry).await?;
-        session_ends::announce(&mut transaction, SessionsOf::Tenant(scope.tenant())).await?;
+        announce(&mut transaction, Announcement::Changed(Changed::Tenant(scope.tenant()))).await?;
+        announce(&mut transaction, Announcement::SessionsEnd(SessionsOf::Tenant(scope.tenant()))).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -131,6 +133,7 @@ impl<'a> Tenants<'a> {
             .await?;
         let entry = AuditEntry::by_operator(Action::TenantResume, scope.tenant().to_string());
         audit::insert(&mut transaction, scope, &entry).await?;
+        announce(&mut transaction, Announcement::Changed(Changed::Tenant(scope.tenant()))).await?;
         transaction.commit().await?;
         Ok(())
     }

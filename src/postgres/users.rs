@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Action, AuditEntry, Database, DatabaseError, audit, session_ends};
-use crate::domain::{Email, PasswordHash, SessionId, SessionsOf, TenantId, TenantScope, User, UserId, UserRole};
+use super::announcements::announce;
+use super::{Action, Announcement, AuditEntry, Database, DatabaseError, audit};
+use crate::domain::{Changed, Email, PasswordHash, SessionId, SessionsOf, TenantId, TenantScope, User, UserId, UserRole};
 
 /// The users of a tenant.
 #[derive(Debug)]
@@ -200,7 +201,7 @@ impl<'a> Users<'a> {
         self.finish(transaction, id, Action::UserEnable).await
     }
 
-    /// Writes down what was done to a user, if there is one, and tells every server if its sessions end by it.
+    /// Writes down what was done to a user, if there is one, and tells every server, also if its sessions end by it.
     async fn finish(
         &self,
         mut transaction: Transaction<'_, Postgres>,
@@ -210,8 +211,10 @@ impl<'a> Users<'a> {
         let id = id.map(UserId::from_uuid);
         if let Some(user) = id {
             audit::insert(&mut transaction, self.scope, &AuditEntry::by_operator(action, user.to_string())).await?;
+            let tenant = self.scope.tenant();
+            announce(&mut transaction, Announcement::Changed(Changed::User(tenant, user))).await?;
             if action != Action::UserEnable {
-                session_ends::announce(&mut transaction, SessionsOf::User(self.scope.tenant(), user)).await?;
+                announce(&mut transaction, Announcement::SessionsEnd(SessionsOf::User(tenant, user))).await?;
             }
         }
         transaction.commit().await?;

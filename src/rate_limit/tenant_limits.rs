@@ -84,6 +84,8 @@ impl TenantLimitsCache {
     pub async fn get(&self, tenant: TenantId) -> TenantLimits {
         let slot = self.slot(tenant);
         let age = slot.age();
+        let outcome = if age.is_some_and(|age| age < STALE) { "near" } else { "miss" };
+        metrics::counter!("agentapi_cache_requests_total", "kind" => "tenant_limits", "outcome" => outcome).increment(1);
         if age.is_some_and(|age| age < FRESH) {
             return slot.limits();
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use redis::{RedisWrite, ToRedisArgs};
 
-use crate::domain::{ReplicaId, Service, SessionId, TenantId, UserId};
+use crate::domain::{CacheKey, ReplicaId, Service, SessionId, TenantId, UserId};
 
 /// A key in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,12 @@ impl Key {
     #[must_use]
     pub fn rate_limit_login(account: [u8; 16]) -> Self {
         Self(format!("ratelimit:login:{}", hex::encode(account)))
+    }
+
+    /// `cache:{tenant}:{kind}:{id}`: a cached value.
+    #[must_use]
+    pub fn cache(key: &CacheKey) -> Self {
+        Self(key.to_string())
     }
 
     /// `replica:{replica}`: there while a server lives.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::domain::ReplicaId;
@@ -27,6 +28,8 @@ pub struct Replicas(Arc<Inner>);
 struct Inner {
     parts: ReplicasParts,
     known: Mutex<Known>,
+    /// Told each time that it is read anew who lives.
+    read: watch::Sender<()>,
 }
 
 /// What it takes to be one of several servers.
@@ -67,7 +70,7 @@ impl Replicas {
     /// A server that has not joined yet.
     #[must_use]
     pub fn new(parts: ReplicasParts) -> Self {
-        Self(Arc::new(Inner { parts, known: Mutex::default() }))
+        Self(Arc::new(Inner { parts, known: Mutex::default(), read: watch::Sender::new(()) }))
     }
 
     /// This server.
@@ -129,6 +132,7 @@ impl Replicas {
         for dead in self.judge(&leases) {
             let agents = replicas.bury(dead).await?;
             tracing::warn!(replica.id = %dead, agents, "a server died: its agents are lost");
+            self.forget(dead);
         }
         Ok(if revived { Beat::Revived } else { Beat::Regular })
     }
@@ -148,6 +152,15 @@ impl Replicas {
         Ok(url)
     }
 
+    /// Done once a server no longer counts as living, as far as this one knows.
+    pub async fn gone(&self, id: ReplicaId) {
+        let mut read = self.0.read.subscribe();
+        while self.lock().others.contains_key(&id) {
+            // The sender is ours.
+            let _ = read.changed().await;
+        }
+    }
+
     /// Renews the lease. Returns of the servers known so far whether the lease of each lasts; of none if Redis cannot tell.
     async fn renew(&self) -> HashMap<ReplicaId, bool> {
         let ReplicasParts { id, redis, .. } = &self.0.parts;
@@ -164,6 +177,11 @@ impl Replicas {
         }
     }
 
+    fn forget(&self, dead: ReplicaId) {
+        self.lock().others.remove(&dead);
+        self.0.read.send_replace(());
+    }
+
     /// Takes in who is written.
     fn learn(&self, written: Vec<Replica>) {
         let mut known = self.lock();
@@ -172,6 +190,8 @@ impl Replicas {
             let missing = before.get(&id).map_or(0, |other| other.missing);
             known.others.insert(id, Other { url, missing });
         }
+        drop(known);
+        self.0.read.send_replace(());
     }
 
     /// Takes in whose lease lasts. Returns who is dead.

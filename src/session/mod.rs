@@ -17,7 +17,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::broadcast;
 
 use crate::config;
-use crate::domain::{KeyRing, Principal, SessionId, SessionsOf, StoreUnavailable, TenantScope, User};
+use crate::domain::{KeyRing, Principal, SessionId, SessionsOf, StoreUnavailable, TenantScope, User, UserRole};
 
 pub use self::memory::MemorySessionStore;
 pub use self::redis::RedisSessionStore;
@@ -127,6 +127,13 @@ impl Sessions {
             session: claims.session,
         };
         Ok((principal, session(claims, now, idle)))
+    }
+
+    /// The bearer of a token whose session another server has just verified, and found to have `role`.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the session is verified, by a server that has our key")]
+    pub const fn vouched(&self, claims: &Claims, role: UserRole) -> Principal {
+        Principal { scope: TenantScope::assume_verified(claims.tenant), user: claims.user, role, session: claims.session }
     }
 
     /// Ends one session of `principal`'s user. Returns whether there was one.

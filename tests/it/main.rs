@@ -5,6 +5,8 @@
 
 mod agents;
 mod auth;
+mod cache;
+mod cache_store;
 mod circuit_breakers;
 mod circuit_scripts;
 mod circuit_stores;
@@ -24,6 +26,7 @@ mod rate_limit;
 mod rate_limit_scripts;
 mod rate_limit_stores;
 mod redis_faults;
+mod replicas;
 mod rest;
 mod row_level_security;
 mod secrets;

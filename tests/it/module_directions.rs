@@ -10,6 +10,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "cli",
         &[
             "agent",
+            "cache",
             "circuit_breaker",
             "config",
             "data_dir",
@@ -29,6 +30,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "http",
         &[
             "agent",
+            "cache",
             "circuit_breaker",
             "config",
             "domain",
@@ -41,9 +43,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "session",
         ],
     ),
-    ("agent", &["config", "domain", "outbound", "postgres"]),
+    ("agent", &["cache", "config", "domain", "outbound", "postgres"]),
     ("session", &["config", "domain", "redis"]),
     ("rate_limit", &["config", "domain", "postgres", "redis"]),
+    ("cache", &["domain", "postgres", "redis"]),
     ("replica", &["domain", "postgres", "redis"]),
     ("outbound", &["circuit_breaker", "domain", "tls"]),
     ("circuit_breaker", &["config", "domain", "redis"]),

@@ -3,6 +3,7 @@
 mod error;
 mod ownership;
 mod sealed_env;
+mod settled;
 mod start;
 mod stored_history;
 
@@ -21,6 +22,7 @@ pub use self::ownership::Whereabouts;
 pub use self::sealed_env::reseal as reseal_env;
 use super::live::{Ended, LiveAgent};
 use super::workspace::{self, Workspace};
+use crate::cache::Cache;
 use crate::config;
 use crate::domain::{Agent, AgentId, AgentState, Fence, KeyRing, Message, Principal, ReplicaId, TenantId, TenantScope};
 use crate::outbound::Outbound;
@@ -43,6 +45,7 @@ struct Inner {
     settings: config::Agent,
     data_dir: PathBuf,
     database: Database,
+    cache: Cache,
     keys: KeyRing,
     /// Names this server in Postgres, over restarts.
     replica: ReplicaId,
@@ -82,6 +85,8 @@ pub struct SupervisorParts {
     pub data_dir: PathBuf,
     /// Where agents and messages are written.
     pub database: Database,
+    /// Where conversations that are over are cached.
+    pub cache: Cache,
     /// What seals their secrets.
     pub keys: KeyRing,
     /// Names this server, over restarts.
@@ -98,10 +103,21 @@ impl Supervisor {
     /// Supervises agents, of which none lives yet.
     #[must_use]
     pub fn new(parts: SupervisorParts) -> Self {
-        let SupervisorParts { settings, data_dir, database, keys, replica, tasks, outbound, stopping } = parts;
+        let SupervisorParts { settings, data_dir, database, cache, keys, replica, tasks, outbound, stopping } = parts;
         let places = Arc::new(Semaphore::new(settings.max_running));
-        let live = Mutex::default();
-        Self(Arc::new(Inner { settings, data_dir, database, keys, replica, tasks, outbound, stopping, places, live }))
+        Self(Arc::new(Inner {
+            settings,
+            data_dir,
+            database,
+            cache,
+            keys,
+            replica,
+            tasks,
+            outbound,
+            stopping,
+            places,
+            live: Mutex::default(),
+        }))
     }
 
     /// Whether users may start any program.
@@ -164,8 +180,9 @@ impl Supervisor {
         if let Some(live) = self.find(principal.tenant(), id) {
             return Ok(live.messages());
         }
-        self.get(principal, id).await?;
-        Ok(Arc::new(self.0.database.messages(principal.scope).list(id).await?.to_vec()))
+        let agent = self.get(principal, id).await?;
+        let written = settled::conversation(&self.0.cache, &self.0.database, principal.scope, &agent).await?;
+        Ok(Arc::new(written.to_vec()))
     }
 
     /// Puts a file where a live agent can read it. Returns its path there.

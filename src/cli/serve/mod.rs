@@ -1,9 +1,9 @@
 //! `agentapi serve`: from settings to a running server, and back to nothing.
 
+mod announcements;
 mod first_operator;
 mod housekeeping;
 mod replica;
-mod session_ends;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
 use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
+use crate::cache::{Cache, CacheStore, Directory, RedisCacheStore};
 use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
 use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
@@ -53,9 +54,9 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     }
     replica::live(&app);
     housekeeping::begin(&app, settings.session.cleanup_interval);
-    housekeeping::warn_of_eviction(&app);
-    let ends = session_ends::follow(opened.database.clone(), app.sessions.clone(), lifecycle.stopping());
-    lifecycle.tasks().spawn(ends);
+    housekeeping::meet_redis(&app);
+    let (sessions, directory) = (app.sessions.clone(), app.directory.clone());
+    lifecycle.tasks().spawn(announcements::follow(opened.database.clone(), sessions, directory, lifecycle.stopping()));
     announce(listener.local_addr()?, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }
@@ -76,6 +77,8 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         }
         _ => Arc::new(MemorySessionStore::default()),
     };
+    let shared_cache = redis.clone().map(|redis| Arc::new(RedisCacheStore::new(redis, keys.clone())) as Arc<dyn CacheStore>);
+    let cache = Cache::new(shared_cache, lifecycle.tasks().clone());
     if redis.is_none() {
         tracing::info!(
             "Redis is off: sessions and rate limits live in this process, are lost with it, and are shared with no other"
@@ -94,6 +97,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
         database: opened.database.clone(),
+        cache: cache.clone(),
         keys: keys.clone(),
         replica: replicas.id(),
         tasks: lifecycle.tasks().clone(),
@@ -103,6 +107,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
     Ok(App::new(Parts {
         settings: settings.server.clone(),
         database: opened.database.clone(),
+        directory: Directory::new(opened.database.clone(), cache),
         redis,
         sessions: Sessions::new(sessions, keys.clone(), &settings.session),
         limiter: RateLimiter::new(rate_limits, tenant_limits, &settings.rate_limit),

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{App, gate, openapi};
+use super::{App, gate, openapi, owner};
 
 /// Every route, with the gate that it needs.
 pub(super) fn router(app: &App) -> Router {
@@ -19,6 +19,9 @@ pub(super) fn router(app: &App) -> Router {
             Access::Unlimited => routes,
             Access::Open => routes.route_layer(from_fn_with_state(app.clone(), gate::open)),
             Access::SignedIn => routes.route_layer(from_fn_with_state(app.clone(), gate::signed_in)),
+            Access::AtOwner => routes
+                .route_layer(from_fn_with_state(app.clone(), owner::answer_at_owner))
+                .route_layer(from_fn_with_state(app.clone(), gate::signed_in)),
         })
         .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::merge);
     let (routes, document) = documented.split_for_parts();
@@ -35,15 +38,18 @@ pub(super) enum Access {
     Open,
     /// Who shows a living session, by a limit a user.
     SignedIn,
+    /// The same, on the server where the agent lives.
+    AtOwner,
 }
 
 /// Every documented route.
-pub(super) fn documented() -> [(Access, OpenApiRouter<App>); 5] {
+pub(super) fn documented() -> [(Access, OpenApiRouter<App>); 6] {
     [
         (Access::Unlimited, health::routes()),
         (Access::Open, auth::open_routes()),
         (Access::SignedIn, auth::routes()),
         (Access::SignedIn, agents::routes()),
+        (Access::AtOwner, agents::routes_at_owner()),
         (Access::SignedIn, circuits::routes()),
     ]
 }

@@ -28,12 +28,16 @@ use crate::http::problem::{Code, Problem, RETRY_AFTER};
 const MULTIPART_OVERHEAD_BYTES: usize = 64 * 1024;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create::create_agent, list::list_agents)).routes(routes!(get::get_agent))
+}
+
+/// Routes that are answered where the agent lives.
+pub(super) fn routes_at_owner() -> OpenApiRouter<App> {
     let uploads = OpenApiRouter::new()
         .routes(routes!(upload::upload))
         .layer(DefaultBodyLimit::max(MAX_UPLOAD_BYTES + MULTIPART_OVERHEAD_BYTES));
     OpenApiRouter::new()
-        .routes(routes!(create::create_agent, list::list_agents))
-        .routes(routes!(get::get_agent, stop::stop_agent))
+        .routes(routes!(stop::stop_agent))
         .routes(routes!(restart::restart_agent))
         .routes(routes!(status::get_agent_status))
         .routes(routes!(messages::get_agent_messages))

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use crate::cache::{TenantProfile, UserProfile};
 use crate::domain::{Tenant, User, UserRole};
 use crate::http::App;
 use crate::session::Session;
@@ -61,6 +62,12 @@ impl From<User> for UserBody {
     }
 }
 
+impl From<UserProfile> for UserBody {
+    fn from(user: UserProfile) -> Self {
+        Self { id: user.id.as_uuid(), email: user.email.to_string(), role: user.role }
+    }
+}
+
 /// A tenant.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Tenant)]
@@ -72,6 +79,12 @@ struct TenantBody {
 
 impl From<Tenant> for TenantBody {
     fn from(tenant: Tenant) -> Self {
+        Self { id: tenant.id.as_uuid(), slug: tenant.slug.to_string(), name: tenant.name }
+    }
+}
+
+impl From<TenantProfile> for TenantBody {
+    fn from(tenant: TenantProfile) -> Self {
         Self { id: tenant.id.as_uuid(), slug: tenant.slug.to_string(), name: tenant.name }
     }
 }

@@ -29,9 +29,8 @@ pub(super) async fn get_session(
     Extension(principal): Extension<Principal>,
     Extension(session): Extension<Session>,
 ) -> Result<Json<SessionResponse>, Problem> {
-    let users = app.database.users(principal.scope);
-    let tenants = app.database.tenants();
-    let (user, tenant) = tokio::try_join!(users.get(principal.user), tenants.get(principal.tenant()))?;
+    let directory = &app.directory;
+    let (user, tenant) = tokio::try_join!(directory.user(principal.scope, principal.user), directory.tenant(principal.scope))?;
     let (user, tenant) = user.zip(tenant).ok_or(Problem::new(Code::Unauthenticated))?;
     Ok(Json(SessionResponse { session: session.into(), user: user.into(), tenant: tenant.into() }))
 }

@@ -1,4 +1,5 @@
-//! Ending sessions here when somebody at the command line changed a password, disabled a user or suspended a tenant.
+//! Ending sessions here when somebody at the command line changed a password, disabled a user or suspended a tenant; and forgetting what
+//! is cached of what was changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,9 +7,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::operator;
+use crate::cache::Directory;
 use crate::cli::Failure;
 use crate::domain::{SessionsOf, TenantId, UserId};
-use crate::postgres::Database;
+use crate::postgres::{Announcement, Database};
 use crate::session::{Owner, Sessions};
 
 /// Waits before listening or trying again: the first, and the longest.
@@ -20,16 +22,16 @@ const ATTEMPTS: u32 = 6;
 /// Users that Postgres is asked about at once.
 const BATCH: u16 = 500;
 
-/// Listens until the server stops, and ends in this server's store what is to end.
-pub(super) async fn follow(database: Database, sessions: Sessions, stopping: CancellationToken) {
-    let follower = Follower { database, sessions };
+/// Listens until the server stops, ends in this server's store what is to end, and forgets what changed.
+pub(super) async fn follow(database: Database, sessions: Sessions, directory: Directory, stopping: CancellationToken) {
+    let follower = Follower { database, sessions, directory };
     let (mut wait, longest) = BACK_OFF;
     loop {
         let lost = tokio::select! {
             () = stopping.cancelled() => return,
             lost = follower.listen(&mut wait) => lost,
         };
-        tracing::warn!(error = %lost, "cannot hear whose sessions end; trying again");
+        tracing::warn!(error = %lost, "cannot hear whose sessions end and what changes; trying again");
         if tokio::time::timeout(wait, stopping.cancelled()).await.is_ok() {
             return;
         }
@@ -40,6 +42,7 @@ pub(super) async fn follow(database: Database, sessions: Sessions, stopping: Can
 struct Follower {
     database: Database,
     sessions: Sessions,
+    directory: Directory,
 }
 
 impl Follower {
@@ -52,13 +55,16 @@ impl Follower {
     }
 
     async fn try_listen(&self, wait: &mut Duration) -> Result<std::convert::Infallible, Failure> {
-        let mut ends = self.database.session_ends().await?;
+        let mut announcements = self.database.announcements().await?;
+        self.directory.missed_changes();
         // What was said while nobody listened. Where sessions are shared, whoever ended them has done so in Redis.
         self.end(self.sessions.local_owners().unwrap_or_default()).await?;
         *wait = BACK_OFF.0;
         loop {
-            let whose = ends.next().await?;
-            self.end_heard(whose).await;
+            match announcements.next().await? {
+                Announcement::SessionsEnd(whose) => self.end_heard(whose).await,
+                Announcement::Changed(changed) => self.directory.changed(changed).await,
+            }
         }
     }
 

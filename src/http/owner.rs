@@ -1,0 +1,166 @@
+//! Requests about an agent that lives on another server are passed on to it, and its answer passes through.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use futures_util::StreamExt;
+use tower_http::request_id::RequestId;
+
+use super::App;
+use super::extract::Path;
+use super::passed_on::{GRANT, PassedOn, REQUEST_ID};
+use super::problem::{Code, Problem, RETRY_AFTER};
+use crate::agent::Whereabouts;
+use crate::domain::{AgentId, Principal, ReplicaId, Service};
+use crate::outbound::{self, OutboundError, Timeouts};
+use crate::replica::Grant;
+
+/// How long another server may take to begin its answer: somewhat less than this one may.
+const READ: Timeouts = Timeouts { total: Duration::from_secs(10), attempt: Duration::from_secs(5) };
+
+/// The same where it may have to wait for an agent.
+const WRITE: Timeouts = Timeouts { total: Duration::from_secs(29), attempt: Duration::from_secs(29) };
+
+/// Headers that concern one connection (RFC 9110, 7.6.1), or that each server says for itself.
+const OWN_HEADERS: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+    header::VARY,
+];
+
+/// Lets a request through if its agent lives here, or nowhere; otherwise asks the server where it lives.
+pub(super) async fn answer_at_owner(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<AgentId>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.extensions().get::<PassedOn>().is_some() {
+        return next.run(request).await;
+    }
+    match app.agents.whereabouts(&principal, id).await {
+        Ok(Whereabouts::Elsewhere(owner)) => pass_on(&app, &principal, owner, request, next).await,
+        Ok(Whereabouts::Here | Whereabouts::Nowhere) => next.run(request).await,
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+async fn pass_on(app: &App, principal: &Principal, owner: ReplicaId, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match ask(app, principal, owner, &parts, body).await {
+        Ok(answer) => answer,
+        // What was said is written down.
+        Err(_) if is_history(&parts) => next.run(Request::from_parts(parts, Body::empty())).await,
+        Err(problem) => problem.with_detail("the agent lives on another server, which does not answer").into_response(),
+    }
+}
+
+async fn ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, body: Body) -> Result<Response, Problem> {
+    let gone = || Problem::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER);
+    let url = app.replicas.url(owner).await?.ok_or_else(gone)?;
+    let request = passed_on(app, principal, owner, &url, parts, body)?;
+    let timeouts = if parts.method == Method::GET { READ } else { WRITE };
+    tokio::select! {
+        answer = app.outbound.call_within(Service::Replica(owner), request, timeouts) => answer.map(|answer| pass_back(app, owner, answer)).map_err(problem),
+        () = app.replicas.gone(owner) => Err(gone()),
+    }
+}
+
+/// The owner may be starting again, or be dead, which is known soon: it is worth another try either way.
+fn problem(error: OutboundError) -> Problem {
+    match error {
+        OutboundError::Connect(_) | OutboundError::Broken(_) | OutboundError::Timeout => {
+            Problem::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER).with_cause(error.to_string())
+        }
+        error => error.into(),
+    }
+}
+
+/// The request as the owner gets it.
+fn passed_on(
+    app: &App,
+    principal: &Principal,
+    owner: ReplicaId,
+    url: &str,
+    parts: &Parts,
+    body: Body,
+) -> Result<hyper::Request<outbound::Body>, Problem> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri: Uri = format!("{url}{path}").parse().map_err(|_| Problem::internal("a server's URL is none"))?;
+    let id = parts.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok()?.parse().ok());
+    let grant = Grant {
+        to: owner,
+        session: principal.session,
+        role: principal.role,
+        request_id: id.ok_or_else(|| Problem::internal("a request has no id"))?,
+    };
+    let grant = grant.write(&app.keys, parts.method.as_str(), path, Utc::now());
+    let grant = HeaderValue::from_str(&grant).map_err(|_| Problem::internal("a grant is no header"))?;
+    let bodiless = parts.method == Method::GET || parts.method == Method::DELETE;
+    let body = if bodiless { outbound::Body::empty() } else { outbound::Body::stream(body) };
+    let mut request = hyper::Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = without_own(&parts.headers);
+    // It is for this server to say which pages may read the answer.
+    request.headers_mut().remove(header::ORIGIN);
+    if bodiless {
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    request.headers_mut().insert(GRANT, grant);
+    Ok(request)
+}
+
+/// The owner's answer, as the client gets it. It comes only as fast as the client takes it, and a stream of events ends in order
+/// whatever ended it.
+fn pass_back(app: &App, owner: ReplicaId, answer: hyper::Response<outbound::Body>) -> Response {
+    let (parts, body) = answer.into_parts();
+    let is_events = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    let body = if is_events {
+        let replicas = app.replicas.clone();
+        let gone = async move { replicas.gone(owner).await };
+        let pieces = Body::new(body).into_data_stream();
+        // Who watches connects again, and goes on after the last event.
+        let whole = pieces.take_while(|piece| std::future::ready(piece.is_ok())).take_until(Box::pin(gone));
+        Body::from_stream(whole)
+    } else {
+        Body::new(body)
+    };
+    let mut answer = Response::new(body);
+    *answer.status_mut() = parts.status;
+    *answer.headers_mut() = without_own(&parts.headers);
+    answer.headers_mut().remove(REQUEST_ID);
+    answer
+}
+
+/// Those headers that are passed on.
+fn without_own(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    // A connection may name more headers that are its own.
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    for name in named.flat_map(|value| value.split(',')).map(str::trim) {
+        kept.remove(name);
+    }
+    for name in OWN_HEADERS {
+        kept.remove(name);
+    }
+    kept
+}
+
+fn is_history(parts: &Parts) -> bool {
+    parts.method == Method::GET && parts.uri.path().ends_with("/messages")
+}
