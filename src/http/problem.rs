@@ -56,6 +56,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     AgentBusy = "agent_busy", CONFLICT, "The agent is busy";
     AgentNotRunning = "agent_not_running", CONFLICT, "The agent is not running";
+    ApprovalSettled = "approval_settled", CONFLICT, "This was answered already, or need not be any more";
+    AgentHasNoScreen = "agent_has_no_screen", CONFLICT, "The agent has no screen";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request is not valid";

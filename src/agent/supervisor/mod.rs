@@ -1,11 +1,13 @@
 //! The agents of this server: starting, finding, stopping them, and what is written of it.
 
+mod approvals;
 mod error;
 mod ownership;
 mod sealed_env;
 mod settled;
 mod start;
 mod stored_history;
+mod timeline;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,6 +22,7 @@ use tokio_util::task::TaskTracker;
 pub use self::error::AgentError;
 pub use self::ownership::Whereabouts;
 pub use self::sealed_env::reseal as reseal_env;
+pub use self::timeline::TimelineWatch;
 use super::live::{Ended, LiveAgent};
 use super::workspace::{self, Workspace};
 use crate::cache::Cache;

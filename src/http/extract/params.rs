@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AgentId, Service};
+use crate::domain::{AgentId, ApprovalId, ApprovalState, Service};
 use crate::http::problem::{Code, Problem};
 
 /// What the path names. A text that is no id names nothing: 404.
@@ -19,6 +19,22 @@ impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for Path<T> {
         let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
         let (_, text) = params.iter().next().ok_or_else(not_found)?;
         text.parse().map(Self).map_err(|_| not_found())
+    }
+}
+
+/// What the path names, and what within that. A text that is no id names nothing: 404.
+#[derive(Debug)]
+pub(in crate::http) struct PathWithin<T, U>(pub(in crate::http) T, pub(in crate::http) U);
+
+impl<S: Send + Sync, T: std::str::FromStr, U: std::str::FromStr> FromRequestParts<S> for PathWithin<T, U> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let not_found = || Problem::new(Code::NotFound);
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
+        let mut texts = params.iter().map(|(_, text)| text);
+        let (outer, inner) = texts.next().zip(texts.next()).ok_or_else(not_found)?;
+        Ok(Self(outer.parse().map_err(|_| not_found())?, inner.parse().map_err(|_| not_found())?))
     }
 }
 
@@ -52,6 +68,39 @@ pub(in crate::http) struct Page {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     pub(in crate::http) after: Option<AgentId>,
+}
+
+/// A page of what an agent asked leave for: `?state=&limit=&after=`.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct ApprovalsPage {
+    /// Those in this state only.
+    #[serde(default)]
+    pub(in crate::http) state: Option<ApprovalState>,
+    /// Items a page, at most 100.
+    #[serde(default)]
+    pub(in crate::http) limit: Option<u16>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    pub(in crate::http) after: Option<ApprovalId>,
+}
+
+/// A page of a timeline, or its stream: `?limit=&after=&stream=`.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct TimelinePage {
+    /// Items a page, at most 100.
+    #[serde(default)]
+    pub(in crate::http) limit: Option<u16>,
+    /// `next` of the page before: the id of its last entry.
+    #[serde(default)]
+    pub(in crate::http) after: Option<i64>,
+    /// Whether to be told as it happens, by events; the same as `Accept: text/event-stream`.
+    #[serde(default)]
+    pub(in crate::http) stream: bool,
 }
 
 /// A page of the list of circuits: `?limit=&after=`.
