@@ -27,6 +27,7 @@ mod rate_limit;
 mod rate_limit_scripts;
 mod rate_limit_stores;
 mod redis_faults;
+mod remote_agents;
 mod replicas;
 mod rest;
 mod row_level_security;

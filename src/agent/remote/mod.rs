@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -89,6 +89,8 @@ pub(super) struct Remote {
     client: Arc<Client>,
     link: watch::Receiver<Link>,
     detached: CancellationToken,
+    /// Asks the follower to try again now, where it waits.
+    wake: Arc<Notify>,
     viewers: Arc<Semaphore>,
     tasks: TaskTracker,
     _let_go: DropGuard,
@@ -117,7 +119,8 @@ impl Remote {
         let client = Arc::new(Client::new(outbound, id, url, token.as_ref()));
         let (link, links) = watch::channel(Link::Connecting);
         let detached = CancellationToken::new();
-        let follower = Follower::new(client.clone(), mirror, teller, link);
+        let wake = Arc::new(Notify::new());
+        let follower = Follower::new(client.clone(), mirror, teller, link, wake.clone());
         let (stop, let_go) = (detached.clone(), detached.clone().drop_guard());
         let follow = async move {
             follower.run(stop).await;
@@ -125,7 +128,7 @@ impl Remote {
         };
         tasks.spawn(follow.instrument(tracing::info_span!("remote_agent", agent.id = %id)));
         let viewers = Arc::new(Semaphore::new(MAX_VIEWERS));
-        (Self { client, link: links, detached, viewers, tasks: tasks.clone(), _let_go: let_go }, projection)
+        (Self { client, link: links, detached, wake, viewers, tasks: tasks.clone(), _let_go: let_go }, projection)
     }
 
     /// Waits for the first word of the agent, or until it is known that there is none.
@@ -154,6 +157,7 @@ impl Remote {
     pub(super) async fn send_user(&self, text: &str, mut news: Subscription) -> Result<(), SendError> {
         self.check_attached()?;
         self.client.say(MessageType::User, text).await?;
+        self.answered();
         let shown = async {
             while let Some(told) = news.next().await {
                 if matches!(told.event, AgentEvent::MessageUpdate(message) if message.role == MessageRole::User) {
@@ -161,7 +165,7 @@ impl Remote {
                 }
             }
         };
-        if self.reachable().is_ok() && timeout(SHOWN, shown).await.is_err() {
+        if timeout(SHOWN, shown).await.is_err() {
             tracing::debug!("a remote agent took a message and does not show it yet");
         }
         Ok(())
@@ -170,7 +174,9 @@ impl Remote {
     /// Passes keystrokes on.
     pub(super) async fn send_raw(&self, keys: &str) -> Result<(), SendError> {
         self.check_attached()?;
-        self.client.say(MessageType::Raw, keys).await
+        self.client.say(MessageType::Raw, keys).await?;
+        self.answered();
+        Ok(())
     }
 
     /// Passes a file on. Returns its path where the agent is.
@@ -187,6 +193,13 @@ impl Remote {
     /// Lets the agent go, which goes on where it is.
     pub(super) fn detach(&self) {
         self.detached.cancel();
+    }
+
+    /// Its server is there: the stream need not be waited for any longer, if it broke off.
+    fn answered(&self) {
+        if self.reachable().is_err() {
+            self.wake.notify_one();
+        }
     }
 
     fn check_attached(&self) -> Result<(), SendError> {
