@@ -13,10 +13,12 @@ mod pty;
 mod supervisor;
 mod terminal;
 mod typing;
+mod uploads;
 mod workspace;
 
 pub use self::history::{History, HistoryError};
 pub use self::launch::{Launch, SpawnError, environment};
 pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, Subscription, Told};
 pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, Whereabouts, reseal_env};
-pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};
+pub use self::uploads::{MAX_UPLOAD_BYTES, Uploads};
+pub use self::workspace::Workspace;

@@ -2,6 +2,7 @@
 
 mod client_ip;
 mod cost;
+mod event_text;
 mod extract;
 mod fresh_token;
 mod gate;
@@ -15,6 +16,7 @@ mod problem;
 mod respond;
 mod routes;
 mod serve;
+pub mod single;
 mod stack;
 mod state;
 

@@ -187,7 +187,7 @@ impl Supervisor {
     pub async fn upload(&self, principal: &Principal, id: AgentId, name: &str, content: Vec<u8>) -> Result<PathBuf, AgentError> {
         self.live(principal, id).await?;
         let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
-        Ok(workspace.keep_upload(name, content).await?)
+        Ok(workspace.uploads().keep(name, content).await?)
     }
 
     /// Stops every agent, all at the same time.
