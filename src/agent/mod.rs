@@ -17,7 +17,7 @@ mod uploads;
 mod workspace;
 
 pub use self::history::{History, HistoryError};
-pub use self::launch::{Launch, SpawnError, environment};
+pub use self::launch::{Launch, SpawnError, environment, whole_environment};
 pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, Subscription, Told};
 pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, Whereabouts, reseal_env};
 pub use self::uploads::{MAX_UPLOAD_BYTES, Uploads};

@@ -59,7 +59,8 @@ impl Pattern {
 /// One origin of the list: scheme, host and port; what follows them is dropped.
 fn pattern(item: &str) -> Result<Pattern, String> {
     let invalid = |why: &str| format!("'{item}' is not a valid origin: {why}");
-    let (scheme, rest) = item.split_once("://").ok_or_else(|| invalid("expected a scheme and a host, as in https://example.com"))?;
+    let (scheme, rest) =
+        item.split_once("://").ok_or_else(|| invalid("expected a scheme and a host, as in https://example.com"))?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // Only a star in place of a label or a port is no part of an URL.
     let probe = authority.replacen(":*", "", 1).replacen('*', "x", 1);
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn an_origin_is_compared_without_case_path_and_what_a_star_stands_for() {
-        let origins = parse(&["http://localhost:3284", "https://Example.com/path?x#y", "https://*.acme.test", "http://dev.test:*"]);
+        let origins =
+            parse(&["http://localhost:3284", "https://Example.com/path?x#y", "https://*.acme.test", "http://dev.test:*"]);
         let origins = origins.expect("valid");
         for allowed in [
             "http://localhost:3284",
@@ -96,9 +98,15 @@ mod tests {
         ] {
             assert!(origins.allow(allowed), "{allowed}");
         }
-        for refused in
-            ["", "null", "http://localhost", "http://example.com", "https://acme.test", "https://a.acme.test.evil", "https://.acme.tes"]
-        {
+        for refused in [
+            "",
+            "null",
+            "http://localhost",
+            "http://example.com",
+            "https://acme.test",
+            "https://a.acme.test.evil",
+            "https://.acme.tes",
+        ] {
             assert!(!origins.allow(refused), "{refused}");
         }
         assert_eq!(parse(&["https://a", "*"]), Ok(AllowedOrigins::Any));

@@ -25,6 +25,7 @@ pub(super) fn routes() -> Router<SingleAgent> {
 async fn to_chat(State(app): State<SingleAgent>) -> Response {
     let base = app.chat_base_path.strip_suffix('/').unwrap_or(&app.chat_base_path);
     let to = format!("{base}/embed");
-    let link = format!("<a href=\"{}\">Temporary Redirect</a>.\n", to.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;"));
+    let link =
+        format!("<a href=\"{}\">Temporary Redirect</a>.\n", to.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;"));
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)], Html(link)).into_response()
 }

@@ -41,7 +41,8 @@ struct ErrorBody<'a> {
 /// Clients of the protocol take each connection for a beginning and forget what they had, so `Last-Event-ID`, which browsers send by
 /// themselves, counts only for those that ask for it with `?resume=true`.
 pub(super) async fn get_events(State(app): State<SingleAgent>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let resume = query.is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|pair| pair == ("resume".into(), "true".into())));
+    let resume =
+        query.is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|pair| pair == ("resume".into(), "true".into())));
     let seen = headers.get("last-event-id").filter(|_| resume).and_then(|id| id.to_str().ok()?.parse::<EventId>().ok());
     // An event of another life says nothing about this one.
     let seen = seen.filter(|seen| *seen >= EventId::before(app.life));
