@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod attach;
 mod config;
 mod end_sessions;
 mod identity;
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Serve one agent, without log-in, as coder/agentapi does: `agentapi server -- claude`
     Server(Box<server::Flags>),
+    /// Show an agent's terminal in this one; Ctrl-C detaches
+    Attach(attach::Flags),
     /// Serve the API. Settings come from the environment and from .env; `agentapi config` shows them
     Serve,
     /// Bring the database's tables up to date, as `serve` does at its start
@@ -92,6 +95,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Server(flags) => server::run(*flags).await,
+        Command::Attach(flags) => attach::run(flags).await,
         Command::Serve => serve::run(settings()?).await,
         Command::Migrate => migrate::run(&settings()?).await,
         Command::Config => config::run(&settings()?),

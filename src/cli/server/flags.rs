@@ -4,7 +4,7 @@
 
 use clap::Args;
 
-/// Each flag has a variable, `AGENTAPI_` and its name (--state-file: AGENTAPI_STATE_FILE); the flag wins over the variable.
+/// Each flag has a variable, `AGENTAPI_` and its name (--state-file: `AGENTAPI_STATE_FILE`); the flag wins over the variable.
 #[derive(Debug, Default, Args)]
 #[command(after_help = "Write -- before the agent's program, so that its flags are not taken for the server's.")]
 pub(in crate::cli) struct Flags {
@@ -12,7 +12,7 @@ pub(in crate::cli) struct Flags {
     /// out from the program's name unless told
     #[arg(long = "type", short = 't', value_name = "TYPE")]
     pub(super) agent_type: Option<String>,
-    /// Address to listen on; this machine only (127.0.0.1 and ::1) unless told otherwise. 0.0.0.0 or :: for all
+    /// Address to listen on; this machine only (127.0.0.1 and `::1`) unless told otherwise. 0.0.0.0 or :: for all
     #[arg(long, value_name = "ADDRESS")]
     pub(super) host: Option<String>,
     /// Port to listen on; 0 takes a free one [default: 3284]
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Flags {
     #[arg(long, short = 'H', value_name = "ROWS")]
     pub(super) term_height: Option<String>,
     /// Hosts that requests may name, separated by commas, or the flag several times; * for any. In the variable, separated by
-    /// white space [default: localhost,127.0.0.1,[::1]]
+    /// white space [default: `localhost,127.0.0.1,[::1]`]
     #[arg(long, short = 'a', value_name = "HOSTS")]
     pub(super) allowed_hosts: Option<Vec<String>>,
     /// Origins whose pages may call, written as --allowed-hosts [default:

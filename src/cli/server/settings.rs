@@ -114,11 +114,7 @@ impl<V: Fn(&str) -> Option<String>> Given<V> {
     }
 
     fn switch(&self, name: &str, flag: Option<String>) -> Result<Option<bool>, Failure> {
-        let Switch(on) = match self.parsed(name, flag, "true or false")? {
-            Some(switch) => switch,
-            None => return Ok(None),
-        };
-        Ok(Some(on))
+        Ok(self.parsed(name, flag, "true or false")?.map(|Switch(on)| on))
     }
 
     /// A list: of flags, separated by commas; of the variable, by white space.

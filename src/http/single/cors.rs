@@ -58,7 +58,7 @@ fn allowed_origin(origins: &AllowedOrigins, origin: Option<&HeaderValue>) -> Opt
     let origin = origin?;
     match origins {
         AllowedOrigins::Any => Some(HeaderValue::from_static("*")),
-        only => only.allow(origin.to_str().ok()?).then(|| origin.clone()),
+        only @ AllowedOrigins::Only(_) => only.allow(origin.to_str().ok()?).then(|| origin.clone()),
     }
 }
 

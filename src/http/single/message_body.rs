@@ -1,10 +1,12 @@
 //! The body of `POST /message`: read within bounds, and validated with all that is wrong with it.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -53,7 +55,7 @@ async fn read_bytes(body: Body) -> Result<Bytes, Refusal> {
     let read = timeout(READ_TIMEOUT, to_bytes(body, LIMIT_BYTES - 1)).await;
     let read = read.map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "request body read timeout"))?;
     read.map_err(|error| {
-        let too_large = std::error::Error::source(&error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+        let too_large = error.source().is_some_and(<dyn Error + 'static>::is::<LengthLimitError>);
         if too_large {
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("request body is too large limit={LIMIT_BYTES} bytes"))
         } else {

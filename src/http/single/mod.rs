@@ -1,7 +1,7 @@
 //! One agent, at the root of a server of its own, as coder/agentapi serves it: no tenants, no log-in, no stores.
 //!
 //! Routes, bodies and texts are those of that program, because clients and scripts depend on them; what differs on purpose is in
-//! docs/SINGLE_AGENT.md. The layers, outermost first: host, CORS, a panic becomes an answer, method.
+//! `docs/SINGLE_AGENT.md`. The layers, outermost first: host, CORS, a panic becomes an answer, method.
 
 mod allowed_hosts;
 mod allowed_origins;
