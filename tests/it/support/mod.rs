@@ -5,6 +5,7 @@ mod database;
 mod events;
 mod redis;
 mod server;
+mod single;
 mod upstash;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ pub(crate) use self::database::TestDatabase;
 pub(crate) use self::events::{Event, EventStream};
 pub(crate) use self::redis::{TestRedis, free_port};
 pub(crate) use self::server::{PASSWORD, Server, ServerBuilder};
+pub(crate) use self::single::{ECHO, Single, SingleBuilder};
 pub(crate) use self::upstash::{Fault, Upstash};
 
 /// Longest that anything is waited for; what comes in time is never waited for longer than it takes.
