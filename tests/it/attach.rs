@@ -56,7 +56,7 @@ impl Attached {
 /// Shows the screen, types, resizes, detaches; the agent lives on.
 async fn look_and_type(mut attached: Attached) {
     attached.sees("\x1b[?1049h").await;
-    attached.sees("> ").await;
+    attached.sees("\x1b[H>\x1b[K").await;
     attached.types("hel").await;
     attached.types("lo\r").await;
     attached.sees("you said hello").await;
@@ -129,7 +129,7 @@ async fn what_cannot_be_attached_to_is_said_and_the_terminal_left_alone() {
 async fn a_signal_gives_the_terminal_back() {
     let single = SingleBuilder::new(&ECHO).start_stable().await;
     let mut attached = Attached::start(&["--url", &single.url], None);
-    attached.sees("> ").await;
+    attached.sees("\x1b[H>\x1b[K").await;
     let pid = attached.process.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).expect("it runs");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     attached.sees("\x1b[?1049l").await;
