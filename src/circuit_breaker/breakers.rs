@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use rand::Rng;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::machine::millis;
-use super::view::{Admission, Pending, View};
-use super::{Answer, CircuitStore, Event, JITTER, MAX_LEASE, Permit, Phase, Policy, Snapshot};
+use super::sharing::note;
+use super::view::{Admission, View};
+use super::{CircuitStore, Event, Permit, Phase, Policy, Snapshot};
 use crate::config;
 use crate::domain::{Service, StoreUnavailable};
 
@@ -21,9 +20,6 @@ const CAPACITY: usize = 10_000;
 
 /// Services that were not called for so long may be forgotten.
 const UNUSED_MS: u64 = 60_000;
-
-/// Services looked at in one go.
-const PEEK_BATCH: usize = 256;
 
 /// Breakers around calls. Cheap to clone.
 #[derive(Clone)]
@@ -47,12 +43,13 @@ pub struct KnownCircuit {
     pub circuit: Snapshot,
 }
 
+/// What clones share. `sharing.rs` tells the store and learns from it.
 pub(super) struct Inner {
-    store: Arc<dyn CircuitStore>,
-    policy: Policy,
+    pub(super) store: Arc<dyn CircuitStore>,
+    pub(super) policy: Policy,
     /// How often at most the store is asked what others learnt; never if nobody else uses it.
-    peek_interval: Option<Duration>,
-    tasks: TaskTracker,
+    pub(super) peek_interval: Option<Duration>,
+    pub(super) tasks: TaskTracker,
     start: Instant,
     entries: RwLock<HashMap<Service, Arc<Entry>>>,
     rounds: Mutex<Rounds>,
@@ -60,20 +57,20 @@ pub(super) struct Inner {
 
 /// When things were last done that are done at most so often.
 #[derive(Debug, Default)]
-struct Rounds {
-    peeked: Option<u64>,
-    peeking: bool,
+pub(super) struct Rounds {
+    pub(super) peeked: Option<u64>,
+    pub(super) peeking: bool,
     swept: Option<u64>,
 }
 
 pub(super) struct Entry {
-    service: Service,
+    pub(super) service: Service,
     view: Mutex<View>,
 }
 
 impl Entry {
     /// The view. Each change leaves it whole, so a panic elsewhere cannot have left it half-made.
-    fn lock(&self) -> MutexGuard<'_, View> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,7 +162,7 @@ impl CircuitBreakers {
 }
 
 impl Inner {
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         millis(self.start.elapsed())
     }
 
@@ -191,15 +188,15 @@ impl Inner {
         rest.take(limit).map(|(_, circuit)| circuit).collect()
     }
 
-    fn permit(self: &Arc<Self>, entry: Arc<Entry>, generation: u64, probe: Option<u64>) -> Permit {
+    pub(super) fn permit(self: &Arc<Self>, entry: Arc<Entry>, generation: u64, probe: Option<u64>) -> Permit {
         Permit { inner: self.clone(), entry, generation, probe, settled: false }
     }
 
-    fn entries(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Service, Arc<Entry>>> {
+    pub(super) fn entries(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Service, Arc<Entry>>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rounds(&self) -> MutexGuard<'_, Rounds> {
+    pub(super) fn rounds(&self) -> MutexGuard<'_, Rounds> {
         self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -228,7 +225,7 @@ impl Inner {
     }
 
     /// Changes a view, and says so if the circuit's phase changed with it.
-    fn change<T>(&self, entry: &Entry, change: impl FnOnce(&mut View, u64) -> T) -> T {
+    pub(super) fn change<T>(&self, entry: &Entry, change: impl FnOnce(&mut View, u64) -> T) -> T {
         let now = self.now();
         let mut view = entry.lock();
         let before = view.phase(now);
@@ -245,173 +242,6 @@ impl Inner {
         let ms = millis(wait).min(self.policy.open_ms);
         self.change(entry, |view, now| view.hold_back(ms, now));
     }
-
-    pub(super) fn succeeded(self: &Arc<Self>, entry: &Arc<Entry>, generation: u64) {
-        let now = self.now();
-        if entry.lock().succeeded(generation, &self.policy, now) {
-            self.report(entry);
-        }
-    }
-
-    pub(super) fn failed(self: &Arc<Self>, entry: &Arc<Entry>, generation: u64) {
-        let jitter = jitter();
-        if self.change(entry, |view, now| view.failed(generation, &self.policy, jitter, now)) {
-            self.report(entry);
-        }
-    }
-
-    /// Tells the store what it does not know yet. One report a service is under way at a time; what comes meanwhile goes together.
-    fn report(self: &Arc<Self>, entry: &Arc<Entry>) {
-        if std::mem::replace(&mut entry.lock().reporting, true) {
-            return;
-        }
-        let (inner, entry) = (self.clone(), entry.clone());
-        self.tasks.spawn(async move {
-            while let Some(pending) = next_report(&entry) {
-                let told = inner.apply(&entry, pending.generation, pending.event()).await;
-                inner.learn(&entry, told.as_ref().ok());
-            }
-        });
-    }
-
-    /// Asks for leave to probe, in a task of its own: if whoever wanted it has gone meanwhile, its place is given back.
-    async fn ask(self: &Arc<Self>, entry: Arc<Entry>, seen: u64, longest: Duration) -> Result<Permit, Refusal> {
-        let (sender, receiver) = oneshot::channel();
-        let inner = self.clone();
-        self.tasks.spawn(async move {
-            let answer = inner.acquire(&entry, seen, longest).await;
-            // Nobody waits: a permit that is dropped gives its place back.
-            drop(sender.send(answer));
-        });
-        receiver.await.unwrap_or(Err(Refusal::Open(Duration::from_secs(1))))
-    }
-
-    async fn acquire(self: &Arc<Self>, entry: &Arc<Entry>, seen: u64, longest: Duration) -> Result<Permit, Refusal> {
-        let lease = rand::rng().random();
-        let event = Event::Acquire(lease, millis(longest.min(MAX_LEASE)));
-        let told = self.apply(entry, seen, event).await;
-        let (admitted, circuit) = self.change(entry, |view, now| {
-            view.asking = false;
-            let admitted = match &told {
-                Ok(Answer { admitted, circuit }) => {
-                    view.adopt(circuit, &self.policy, now);
-                    *admitted
-                }
-                Err(_) => {
-                    view.detach();
-                    let seen = view.circuit.generation;
-                    view.apply(seen, event, &self.policy, 0, now)
-                }
-            };
-            let circuit = view.circuit.snapshot(now);
-            if !admitted {
-                view.refused_probe(circuit.wait_ms, now);
-            }
-            (admitted, circuit)
-        });
-        if !admitted {
-            return Err(Refusal::Open(Duration::from_millis(circuit.wait_ms)));
-        }
-        let probe = (circuit.phase == Phase::HalfOpen).then_some(lease);
-        if probe.is_some() {
-            metrics::counter!("agentapi_circuit_probes_total", "kind" => entry.service.kind()).increment(1);
-        }
-        Ok(self.permit(entry.clone(), circuit.generation, probe))
-    }
-
-    /// Tells what came of a probe. Goes on also if it is not waited for.
-    pub(super) fn probed(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        generation: u64,
-        event: Event,
-    ) -> impl Future<Output = ()> + use<> {
-        let (inner, entry) = (self.clone(), entry.clone());
-        let told = self.tasks.spawn(async move {
-            let told = inner.apply(&entry, generation, event).await;
-            let jitter = jitter();
-            inner.change(&entry, |view, now| match &told {
-                Ok(answer) => view.adopt(&answer.circuit, &inner.policy, now),
-                Err(_) => {
-                    view.detach();
-                    view.apply(generation, event, &inner.policy, jitter, now);
-                }
-            });
-        });
-        async move {
-            // It ends only by itself.
-            let _ = told.await;
-        }
-    }
-
-    /// Takes over what the store said, if it said something.
-    fn learn(&self, entry: &Entry, told: Option<&Answer>) {
-        self.change(entry, |view, now| match told {
-            Some(answer) => view.adopt(&answer.circuit, &self.policy, now),
-            None => view.detach(),
-        });
-    }
-
-    async fn apply(&self, entry: &Entry, seen: u64, event: Event) -> Result<Answer, StoreUnavailable> {
-        note(self.store.apply(entry.service, seen, event, &self.policy).await)
-    }
-
-    /// Looks in the background what others learnt of the services in use, if it is time to.
-    fn peek_if_due(self: &Arc<Self>, now: u64) {
-        let Some(interval) = self.peek_interval else { return };
-        let mut rounds = self.rounds();
-        let since = rounds.peeked;
-        if rounds.peeking || since.is_some_and(|peeked| now < peeked + millis(interval)) {
-            return;
-        }
-        (rounds.peeked, rounds.peeking) = (Some(now), true);
-        drop(rounds);
-        let inner = self.clone();
-        self.tasks.spawn(async move {
-            inner.peek(since.unwrap_or(0)).await;
-            inner.rounds().peeking = false;
-        });
-    }
-
-    async fn peek(&self, since: u64) {
-        let used = |entry: &&Arc<Entry>| entry.lock().used >= since;
-        let entries: Vec<Arc<Entry>> = self.entries().values().filter(used).cloned().collect();
-        for batch in entries.chunks(PEEK_BATCH) {
-            let known: Vec<u64> = batch.iter().map(|entry| entry.lock().revision).collect();
-            let services: Vec<Service> = batch.iter().map(|entry| entry.service).collect();
-            let Ok(told) = note(self.store.peek(&services, &self.policy).await) else { return };
-            for ((entry, revision), circuit) in batch.iter().zip(known).zip(told) {
-                let Some(circuit) = circuit else { continue };
-                self.change(entry, |view, now| {
-                    // What was learnt meanwhile is newer.
-                    if view.revision == revision {
-                        view.adopt_newer(&circuit, &self.policy, now);
-                    }
-                });
-            }
-        }
-    }
-}
-
-/// What the store is to be told next; if nothing, reporting ends in the same step.
-fn next_report(entry: &Entry) -> Option<Pending> {
-    let mut view = entry.lock();
-    let pending = view.take_pending();
-    view.reporting = pending.is_some();
-    pending
-}
-
-/// Counts what the store failed to do, and whether circuits are shared at present.
-fn note<T>(told: Result<T, StoreUnavailable>) -> Result<T, StoreUnavailable> {
-    metrics::gauge!("agentapi_circuit_shared").set(if told.is_ok() { 1.0 } else { 0.0 });
-    told.inspect_err(|error| {
-        metrics::counter!("agentapi_circuit_store_errors_total").increment(1);
-        tracing::debug!(%error, "circuits are this process' alone");
-    })
-}
-
-fn jitter() -> u32 {
-    rand::rng().random_range(0..=JITTER)
 }
 
 /// One line a transition, and one count.

@@ -14,6 +14,7 @@ mod machine;
 mod memory;
 mod permit;
 mod redis;
+mod sharing;
 mod store;
 mod view;
 

@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::breakers::{Entry, Inner};
 use super::{Event, Lease};
+
+/// How long a call that was a successful probe is held up for the store.
+const PROBE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What came of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +48,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Tells what came of the call. Waits for the store only where the call was a probe; goes on if it is not waited for.
+    /// Tells what came of the call. After a probe that succeeded it waits a moment for the store, so that whoever calls next finds
+    /// the circuit as it is; what is told is told whether or not it is waited for.
     pub async fn settle(mut self, outcome: Outcome) {
         self.settled = true;
         self.entry.count(outcome.as_str());
@@ -52,18 +58,20 @@ impl Permit {
         }
         match (self.probe, outcome) {
             (Some(lease), Outcome::Success) => {
-                self.inner.probed(&self.entry, self.generation, Event::ProbeSucceeded(lease)).await;
+                // The outcome is the same if it takes longer.
+                let _ = timeout(PROBE_PATIENCE, self.probed(Event::ProbeSucceeded(lease))).await;
             }
-            (Some(lease), Outcome::Failure) => {
-                self.inner.probed(&self.entry, self.generation, Event::ProbeFailed(lease)).await;
-            }
-            (Some(lease), Outcome::Throttled(_) | Outcome::Neutral) => {
-                self.inner.probed(&self.entry, self.generation, Event::ProbeDropped(lease)).await;
-            }
+            (Some(lease), Outcome::Failure) => drop(self.probed(Event::ProbeFailed(lease))),
+            (Some(lease), Outcome::Throttled(_) | Outcome::Neutral) => drop(self.probed(Event::ProbeDropped(lease))),
             (None, Outcome::Success) => self.inner.succeeded(&self.entry, self.generation),
             (None, Outcome::Failure) => self.inner.failed(&self.entry, self.generation),
             (None, Outcome::Throttled(_) | Outcome::Neutral) => {}
         }
+    }
+
+    /// Tells what came of a probe: goes on by itself.
+    fn probed(&self, event: Event) -> impl Future<Output = ()> + use<> {
+        self.inner.probed(&self.entry, self.generation, event)
     }
 }
 
@@ -74,8 +82,7 @@ impl Drop for Permit {
         }
         self.entry.count(Outcome::Neutral.as_str());
         if let Some(lease) = self.probe {
-            // It goes on by itself.
-            drop(self.inner.probed(&self.entry, self.generation, Event::ProbeDropped(lease)));
+            drop(self.probed(Event::ProbeDropped(lease)));
         }
     }
 }

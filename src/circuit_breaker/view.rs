@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Circuit, Event, Phase, Policy, Snapshot};
 
 /// How soon a half-open circuit is asked again for a probe after all were given away.
-const ASK_AGAIN_MS: u64 = 100;
+pub(super) const ASK_AGAIN_MS: u64 = 100;
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,4 +203,111 @@ fn strictness(circuit: &Snapshot) -> (u8, u64, u32) {
         Phase::Open => 2,
     };
     (phase, if circuit.phase == Phase::Open { circuit.wait_ms } else { 0 }, circuit.failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy { failure_threshold: 3, success_threshold: 2, open_ms: 1000 };
+
+    fn told(phase: Phase, generation: u64, failures: u32) -> Snapshot {
+        let wait_ms = if phase == Phase::Open { 500 } else { 0 };
+        Snapshot { phase, generation, failures, successes: 0, opens: u32::from(phase == Phase::Open), wait_ms }
+    }
+
+    fn failing(times: u32) -> View {
+        let mut view = View::new();
+        for _ in 0..times {
+            assert!(view.failed(0, &POLICY, 0, 0));
+        }
+        view
+    }
+
+    #[test]
+    fn it_opens_here_before_the_store_knows_and_believes_the_store() {
+        let mut view = failing(3);
+        assert_eq!(view.admit(1), Admission::Open(Duration::from_millis(999)));
+        assert_eq!(view.take_pending(), Some(Pending { generation: 0, healed: false, failures: 3 }));
+        // Others' successes came between: the store knows better.
+        view.adopt(&told(Phase::Closed, 0, 1), &POLICY, 2);
+        assert_eq!(view.admit(2), Admission::Pass(0));
+    }
+
+    #[test]
+    fn what_the_store_does_not_know_yet_is_not_forgotten_when_it_answers() {
+        let mut view = failing(1);
+        view.take_pending().expect("a failure");
+        view.failed(0, &POLICY, 0, 0);
+        view.adopt(&told(Phase::Closed, 0, 1), &POLICY, 1);
+        assert_eq!(view.circuit.failures, 2);
+        view.failed(0, &POLICY, 0, 1);
+        assert!(view.is_open(1));
+    }
+
+    #[test]
+    fn a_success_is_told_only_where_failures_are_known() {
+        let mut view = View::new();
+        assert!(!view.succeeded(0, &POLICY, 0));
+        view.adopt(&told(Phase::Closed, 0, 2), &POLICY, 0);
+        assert!(view.succeeded(0, &POLICY, 0));
+        assert!(!view.succeeded(0, &POLICY, 0));
+        assert_eq!(view.take_pending().map(Pending::event), Some(Event::Calls { healed: true, failures: 0 }));
+        assert_eq!(view.take_pending(), None);
+    }
+
+    #[test]
+    fn after_the_store_was_away_the_stricter_state_holds() {
+        for (ours, theirs, open) in
+            [(Phase::Open, Phase::Closed, true), (Phase::Closed, Phase::Open, true), (Phase::Closed, Phase::Closed, false)]
+        {
+            let mut view = View::new();
+            view.adopt(&told(ours, 5, 0), &POLICY, 0);
+            view.detach();
+            view.adopt(&told(theirs, 3, 0), &POLICY, 1);
+            assert_eq!(view.is_open(1), open, "{ours:?} here, {theirs:?} there");
+        }
+        // But what the store says while it is there holds.
+        let mut view = View::new();
+        view.adopt(&told(Phase::Open, 5, 0), &POLICY, 0);
+        view.adopt(&told(Phase::Closed, 6, 0), &POLICY, 1);
+        assert!(!view.is_open(1));
+    }
+
+    #[test]
+    fn a_store_that_forgot_is_not_believed_when_it_is_only_looked_at() {
+        let mut view = View::new();
+        view.adopt(&told(Phase::Open, 5, 0), &POLICY, 0);
+        view.adopt_newer(&told(Phase::Closed, 0, 0), &POLICY, 1);
+        assert!(view.is_open(1));
+        view.adopt_newer(&told(Phase::Closed, 6, 0), &POLICY, 1);
+        assert!(!view.is_open(1));
+    }
+
+    #[test]
+    fn one_asks_for_a_probe_at_a_time_and_not_at_once_again() {
+        let mut view = View::new();
+        view.adopt(&told(Phase::Open, 1, 0), &POLICY, 0);
+        assert!(matches!(view.admit(499), Admission::Open(_)));
+        assert_eq!(view.admit(500), Admission::Ask(1));
+        assert!(matches!(view.admit(500), Admission::Open(_)), "somebody asks already");
+        view.asking = false;
+        view.refused_probe(60_000, 510);
+        assert!(matches!(view.admit(609), Admission::Open(_)));
+        assert_eq!(view.admit(610), Admission::Ask(1));
+    }
+
+    #[test]
+    fn what_is_of_no_use_any_more_may_be_forgotten() {
+        let mut view = failing(1);
+        view.used = 0;
+        assert!(!view.is_idle(60_001, 60_000), "a failure is known");
+        view.succeeded(0, &POLICY, 0);
+        assert!(!view.is_idle(59_999, 60_000) && view.is_idle(60_000, 60_000));
+        let mut view = failing(3);
+        assert!(!view.is_idle(60_001, 60_000), "it is open");
+        let ends = view.circuit.ends;
+        assert_eq!(view.admit(ends), Admission::Pass(1), "it is so long ago");
+        assert!(view.is_idle(ends + 60_000, 60_000));
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::section::Section;
 use super::value;
 
-/// When a circuit opens and closes. Read and checked; this version makes no outgoing calls that would need one.
+/// When a circuit opens and closes.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct CircuitBreaker {

@@ -2,7 +2,6 @@
 
 mod client_ip;
 mod cost;
-mod event_text;
 mod extract;
 mod fresh_token;
 mod gate;

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Response, Version};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioTimer;
@@ -63,8 +64,31 @@ impl TowerService<Call> for Clients {
             return Box::pin(async { Err(OutboundError::Invalid("its URI is not absolute, http or https")) });
         }
         *request.version_mut() = Version::HTTP_11;
+        // What is passed on may have come with the name of another host.
+        request.headers_mut().remove(header::HOST);
+        forget_connection(request.headers_mut());
         let answer = client.request(request);
-        Box::pin(async move { Ok(answer.await.map_err(|error| outbound_error(&error))?.map(Body::from)) })
+        Box::pin(async move {
+            let mut answer = answer.await.map_err(|error| outbound_error(&error))?.map(Body::from);
+            forget_connection(answer.headers_mut());
+            Ok(answer)
+        })
+    }
+}
+
+/// Takes away the headers that are about one connection (RFC 9110, 7.6.1), so that a message can be passed on as it is.
+fn forget_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let known = [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
+    let others = ["keep-alive", "proxy-connection", "proxy-authorization"].map(HeaderName::from_static);
+    for name in named.into_iter().chain(known).chain(others) {
+        headers.remove(name);
     }
 }
 

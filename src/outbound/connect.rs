@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
 
-use super::{Resolve, ResolveError};
+use super::{Resolve, ResolveError, keep_alive};
 use crate::tls;
 
 /// How long making a connection may take, all addresses and TLS included.
@@ -79,7 +80,7 @@ impl Connector {
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in self.resolver.resolve(host, port).await?.into_iter().take(MAX_ADDRESSES) {
-            match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            match connected(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -113,6 +114,13 @@ impl Service<Uri> for Connector {
             timeout(CONNECT_TIMEOUT, connector.connect(&uri)).await.map_err(late)?.map(TokioIo::new)
         })
     }
+}
+
+async fn connected(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    keep_alive::watch(&stream)?;
+    Ok(stream)
 }
 
 /// A connection.

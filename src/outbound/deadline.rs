@@ -1,12 +1,17 @@
 //! How long a call may take: with all its attempts, and each attempt.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service};
 
 use super::{Call, OutboundError};
+
+/// The last attempt ends so much before the whole call: that it took too long is then still told to the circuit breaker, for which a
+/// call that is given up says nothing.
+const TELLING: Duration = Duration::from_millis(5);
 
 /// Ends calls that take too long.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +53,7 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let deadline = match self.of {
             DeadlineLayer::Total => call.deadline,
-            DeadlineLayer::Attempt => Instant::now() + call.timeouts.attempt,
+            DeadlineLayer::Attempt => (Instant::now() + call.timeouts.attempt).min(call.deadline - TELLING),
         };
         let answer = self.inner.call(call);
         Box::pin(async move { timeout_at(deadline, answer).await.unwrap_or(Err(OutboundError::Timeout)) })

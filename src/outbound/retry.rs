@@ -48,7 +48,9 @@ impl Policy<Call, Response<Body>, OutboundError> for RetryPolicy {
         call.attempts += 1;
         let wait = FIRST_WAIT * 2_u32.pow(call.attempts - 1);
         let wait = wait + wait.mul_f64(rand::rng().random());
-        if call.attempts >= MAX_ATTEMPTS || Instant::now() + wait >= call.deadline || !self.0.withdraw() {
+        // An attempt that is cut short counts as a failure of the service: it is not made unless it has some time.
+        let in_time = Instant::now() + wait + call.timeouts.attempt / 2 <= call.deadline;
+        if call.attempts >= MAX_ATTEMPTS || !in_time || !self.0.withdraw() {
             return None;
         }
         metrics::counter!("agentapi_outbound_retries_total", "kind" => call.service.kind()).increment(1);

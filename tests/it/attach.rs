@@ -109,8 +109,8 @@ async fn one_agent_of_many_is_shown_to_who_has_a_token() {
 async fn what_cannot_be_attached_to_is_said_and_the_terminal_left_alone() {
     for (args, said) in [
         (&["--url", "localhost:1"][..], "cannot reach the agent at http://localhost:1"),
-        (&["--url", "http://u:secret@localhost"], "must not have a query, a fragment or a user"),
-        (&["--url", "http://"], "is not an address"),
+        (&["--url", "http://u:secret@localhost"], "--url … is not an agent's address"),
+        (&["--url", "http://"], "is not an agent's address"),
         (&["--token-file", "/nowhere/at/all"], "the token cannot be read from /nowhere/at/all"),
         (&["--nonsense"], "unexpected argument"),
     ] {

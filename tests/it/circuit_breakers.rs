@@ -246,12 +246,12 @@ async fn healthy_calls_cost_redis_nothing() {
     };
     assert_eq!(redis.commands_of(calls).await.1, BTreeMap::new());
     // One failure, and the success that ends it.
-    let (_, commands) = redis.commands_of(replica.call(service, Outcome::Failure)).await;
+    let ((), commands) = redis.commands_of(replica.call(service, Outcome::Failure)).await;
     // The script, its text where Redis does not know it yet, and what it does.
     assert!(commands.values().sum::<u64>() <= 5, "{commands:?}");
-    let (_, commands) = redis.commands_of(replica.call(service, Outcome::Success)).await;
+    let ((), commands) = redis.commands_of(replica.call(service, Outcome::Success)).await;
     assert_eq!(commands.values().sum::<u64>(), 4, "{commands:?}");
-    let (_, commands) = redis.commands_of(replica.call(service, Outcome::Success)).await;
+    let ((), commands) = redis.commands_of(replica.call(service, Outcome::Success)).await;
     assert_eq!(commands, BTreeMap::new());
 }
 
@@ -270,12 +270,12 @@ async fn looking_what_others_learnt_costs_one_command_and_none_when_idle() {
         replica.call(services[0], Outcome::Success).await;
     };
     let start = Instant::now();
-    let (_, commands) = redis.commands_of(calls).await;
+    let ((), commands) = redis.commands_of(calls).await;
     let most = 1 + start.elapsed().as_millis() / SOON.as_millis();
     assert!(commands.keys().all(|name| name == "mget"), "{commands:?}");
     assert!((1..=most).contains(&u128::from(commands["mget"])), "{commands:?} of at most {most}");
     replica.settled().await;
-    let (_, commands) = redis.commands_of(tokio::time::sleep(SOON * 10)).await;
+    let ((), commands) = redis.commands_of(tokio::time::sleep(SOON * 10)).await;
     assert_eq!(commands, BTreeMap::new(), "it is idle");
 }
 
@@ -289,7 +289,7 @@ async fn failures_that_come_together_are_told_together() {
         join_all(permits.into_iter().map(|permit| permit.expect("closed").settle(Outcome::Failure))).await;
         replica.settled().await;
     };
-    let (_, commands) = redis.commands_of(fail).await;
+    let ((), commands) = redis.commands_of(fail).await;
     assert!(commands["evalsha"] <= 2, "{commands:?}");
     let Err(Refusal::Open(wait)) = replica.admit(service).await else { panic!("it is open") };
     assert!(wait > Duration::from_secs(50));

@@ -16,6 +16,9 @@ const STEPS: usize = 150;
 /// before each step; a unit is so long that it does not matter how long the step takes.
 const UNIT_MS: u64 = 60_000;
 
+/// What the script says.
+type Numbers = (u64, usize, u64, u32, u32, u32, u64);
+
 fn policy(random: &mut StdRng) -> Policy {
     Policy {
         failure_threshold: random.random_range(1..=4),
@@ -102,7 +105,6 @@ async fn the_circuit_is_the_same_in_redis() {
             let mut call = script.prepare_invoke();
             call.key(&key).key("circuits").arg(operation).arg(seen).arg(policy.failure_threshold).arg(policy.success_threshold);
             call.arg(policy.open_ms).arg(jitter).arg(policy.life_ms()).arg(MAX_PROBES).arg(&key).arg(&operands);
-            type Numbers = (u64, usize, u64, u32, u32, u32, u64);
             let (said, phase, generation, failures, successes, opens, wait): Numbers =
                 call.invoke_async(&mut connection).await.expect("an answer");
             let told = after.snapshot(now);

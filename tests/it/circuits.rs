@@ -67,8 +67,8 @@ async fn operators_see_the_circuits_of_all_replicas_and_close_them() {
     assert!((1..=33).contains(&first["retry_after"].as_u64().expect("seconds")), "{first}");
     let page = operator.get("/v1/circuits?limit=2").await.ok();
     assert_eq!((services(&page), &page["next"]), (names[..2].to_vec(), &json!(names[1])));
-    let rest = operator.get(&format!("/v1/circuits?limit=2&after={}", names[1])).await.ok();
-    assert_eq!((services(&rest), &rest["next"]), (names[2..].to_vec(), &Value::Null));
+    let second = operator.get(&format!("/v1/circuits?limit=2&after={}", names[1])).await.ok();
+    assert_eq!((services(&second), &second["next"]), (names[2..].to_vec(), &Value::Null));
 
     let reset = operator.post_nothing(&format!("/v1/circuits/{}/reset", names[0])).await;
     assert_eq!(reset.status, 204);
@@ -116,9 +116,8 @@ async fn without_redis_it_is_said_whose_they_are() {
     let reset = operator.post_nothing(&format!("/v1/circuits/agent:{}/reset", AgentId::new())).await;
     assert_eq!(reset.problem(503), "store_unavailable");
     // Where they are off there are none.
-    let off =
-        builder.env("CIRCUIT_BREAKER_ENABLED", "false").env("REDIS_ENABLE", "false").sibling().start().await.operator().await;
-    assert_eq!(off.get("/v1/circuits").await.ok(), json!({"items": [], "next": null, "shared": true}));
+    let off = builder.env("CIRCUIT_BREAKER_ENABLED", "false").env("REDIS_ENABLE", "false").sibling().start().await;
+    assert_eq!(off.operator().await.get("/v1/circuits").await.ok(), json!({"items": [], "next": null, "shared": true}));
 }
 
 #[tokio::test]

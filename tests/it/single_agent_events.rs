@@ -118,6 +118,8 @@ async fn a_message_that_is_larger_than_an_event_may_be_is_told_by_its_end() {
     let (note, end) = last.split_once('\n').expect("a note");
     assert!(note.contains("GET messages has the whole message"), "{note}");
     assert!(whole.ends_with(end) && end.len() > 100_000, "{}", end.len());
+    let resumable = open(&single.client, "/events?resume=true", "").await.until("the end", is_stable).await;
+    assert_eq!(resumable[2].data["message"], whole.as_str(), "who asks to resume is no old client");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::io;
 
 use crate::agent::launch::SpawnError;
+use crate::agent::live::SendError;
+use crate::agent::remote::RemoteError;
 use crate::postgres::DatabaseError;
 
 /// Why nothing could be done with an agent.
@@ -20,6 +22,18 @@ pub enum AgentError {
     /// Other servers take this one for dead: what it starts now would be lost.
     #[error("this server is taken for dead by the others")]
     Replaced,
+    /// Another request with the same key asked for something else.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// Another request with the same key is being answered.
+    #[error("a request with this key is being answered")]
+    KeyInUse,
+    /// As many messages wait for the agent as may.
+    #[error("as many messages wait for the agent as may")]
+    QueueFull,
+    /// The agent is being given the message.
+    #[error("the agent is being given the message")]
+    BeingDelivered,
     /// There are as many agents as there may be.
     #[error("this server runs as many agents as it may")]
     LimitReached,
@@ -29,8 +43,14 @@ pub enum AgentError {
     /// Its program cannot be run, by a mistake of who asked for it.
     #[error(transparent)]
     Program(SpawnError),
+    /// A remote agent cannot be attached to, as its creator asked.
+    #[error(transparent)]
+    Attach(RemoteError),
+    /// A file was not taken.
+    #[error(transparent)]
+    Send(#[from] SendError),
     /// Its secrets cannot be opened.
-    #[error("the agent's environment cannot be opened")]
+    #[error("the agent's secrets cannot be opened")]
     Sealed,
     /// The machine failed.
     #[error(transparent)]

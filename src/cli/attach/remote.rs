@@ -7,10 +7,9 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, Response, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::cli::Failure;
-use crate::domain::{Service, TenantId};
+use crate::domain::{AgentId, RemoteUrl, Service};
 use crate::outbound::{Body, Outbound, OutboundError, Resolvers, Timeouts};
 
 /// Longest answer that is read, but for streams.
@@ -22,22 +21,19 @@ const TIMEOUTS: Timeouts = Timeouts { total: Duration::from_secs(20), attempt: D
 pub(super) struct Remote {
     outbound: Outbound,
     service: Service,
-    url: String,
+    url: RemoteUrl,
     authorization: Option<header::HeaderValue>,
 }
 
 impl Remote {
     /// The agent at `url`, which may be written without `http://`.
     pub(super) fn new(url: &str, token: Option<SecretString>) -> Result<Self, Failure> {
-        let url = if url.starts_with("http") { url.to_owned() } else { format!("http://{url}") };
-        let url = url.trim_end_matches('/').to_owned();
-        let parsed = Url::parse(&url).map_err(|error| format!("--url {url} is not an address: {error}"))?;
-        let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
-            return Err(format!("--url {url} is not an address: expected http:// or https:// and a host").into());
-        };
-        if parsed.query().is_some() || parsed.fragment().is_some() || !parsed.username().is_empty() {
-            return Err("--url must not have a query, a fragment or a user; a token is given by AGENTAPI_TOKEN".into());
-        }
+        let written = if url.starts_with("http") { url.to_owned() } else { format!("http://{url}") };
+        let url: RemoteUrl = written.parse().map_err(|error| {
+            // With a password in it, it is not to be shown.
+            let shown = if written.contains('@') { "…" } else { written.as_str() };
+            format!("--url {shown} is not an agent's address: {error}; a token is given by AGENTAPI_TOKEN")
+        })?;
         let authorization = token.map(|token| {
             let value = header::HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
             value.map(|mut value| {
@@ -47,7 +43,7 @@ impl Remote {
         });
         Ok(Self {
             outbound: Outbound::new(None, Resolvers::default()),
-            service: Service::upstream(TenantId::new(), parsed.scheme(), host, port),
+            service: Service::Agent(AgentId::new()),
             authorization: authorization.transpose().map_err(|_| "the token has characters that no token has")?,
             url,
         })
@@ -80,7 +76,7 @@ impl Remote {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<String>) -> Result<Response<Body>, Failure> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let mut request = Request::builder().method(method).uri(self.url.route(path));
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }

@@ -22,9 +22,9 @@ use self::prompt::Prompt;
 use self::settings::{Settings, Task};
 use self::state_file::{Kept, StateFile};
 use super::Failure;
-use crate::agent::{AgentEvent, Ended, Launch, LiveAgent, Pace, SendError, SpawnOptions, Uploads, whole_environment};
+use crate::agent::{Ended, Launch, LiveAgent, Pace, SendError, SpawnOptions, Uploads, whole_environment};
 use crate::config::Config;
-use crate::domain::{AgentStatus, Fence, Message, random_bytes};
+use crate::domain::{Fence, Message, random_bytes};
 use crate::http::single::{self, Parts, SingleAgent, Warning};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry;
@@ -190,11 +190,7 @@ async fn send_later(agent: LiveAgent, prompt: tokio::sync::oneshot::Receiver<Res
         Ok(Ok(None)) | Err(_) => return,
         Ok(Err(error)) => return tracing::error!(%error, "the initial prompt is not sent"),
     };
-    let mut events = agent.subscribe(None);
-    while let Some(told) = events.next().await {
-        if told.event != AgentEvent::StatusChange(AgentStatus::Stable) {
-            continue;
-        }
+    while agent.until_idle().await {
         match agent.send_user(&text).await {
             // Somebody was faster.
             Err(SendError::Busy) => {}

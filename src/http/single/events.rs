@@ -10,10 +10,9 @@ use axum::response::sse::Event;
 use futures_util::stream;
 use serde::Serialize;
 
-use super::{SingleAgent, Warning, stream as event_stream, time};
+use super::{SingleAgent, Warning, event_text, stream as event_stream, time};
 use crate::agent::{AgentEvent, Subscription, Told};
 use crate::domain::{AgentStatus, AgentType, EventId, MessageRole};
-use crate::http::event_text;
 
 #[derive(Serialize)]
 struct MessageUpdateBody<'a> {
@@ -39,7 +38,7 @@ struct ErrorBody<'a> {
 /// What happens, as it happens: first the conversation so far, the status, and what went wrong at the start; then each change.
 ///
 /// Clients of the protocol take each connection for a beginning and forget what they had, so `Last-Event-ID`, which browsers send by
-/// themselves, counts only for those that ask for it with `?resume=true`.
+/// themselves, counts only for those that ask for it with `?resume=true`. They are no old clients, and are told long messages whole.
 pub(super) async fn get_events(State(app): State<SingleAgent>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let resume =
         query.is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|pair| pair == ("resume".into(), "true".into())));
@@ -50,6 +49,7 @@ pub(super) async fn get_events(State(app): State<SingleAgent>, RawQuery(query): 
         subscription: app.agent.subscribe(seen),
         warnings: app.warnings.clone().into(),
         told_status: seen.is_some(),
+        whole: resume,
         agent_type: app.agent.agent_type(),
     };
     let events = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|event| (event, watch)) });
@@ -62,6 +62,8 @@ struct Watch {
     /// Not told yet; told after the first status.
     warnings: VecDeque<Warning>,
     told_status: bool,
+    /// Is told messages of any length.
+    whole: bool,
     agent_type: AgentType,
 }
 
@@ -76,7 +78,7 @@ impl Watch {
         let Told { id, event: happened } = self.subscription.next().await?;
         let event = match happened {
             AgentEvent::MessageUpdate(message) => {
-                let text = event_text::message(&message.content);
+                let text = if self.whole { Cow::Borrowed(&*message.content) } else { event_text::message(&message.content) };
                 let body =
                     MessageUpdateBody { id: message.id, role: message.role, message: text, time: time::shown(message.time) };
                 event("message_update", &body)

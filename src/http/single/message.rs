@@ -30,16 +30,16 @@ async fn send(app: &SingleAgent, request: Request) -> Result<(), Refusal> {
     };
     sent.map_err(|error| {
         tracing::warn!(%error, "a message was not sent");
-        Refusal::failed(format!("failed to send message: {}", text(error)))
+        Refusal::failed(format!("failed to send message: {}", text(&error)))
     })
 }
 
 /// What clients of the protocol are told, and some look for.
-fn text(error: SendError) -> String {
+fn text(error: &SendError) -> String {
     match error {
         SendError::Unresponsive => {
             "failed to send message: failed to wait for processing to start: timeout waiting for condition".to_owned()
         }
-        SendError::Empty | SendError::TooLong | SendError::Busy | SendError::Ended => error.to_string(),
+        SendError::Empty | SendError::TooLong | SendError::Busy | SendError::Ended | SendError::Remote(_) => error.to_string(),
     }
 }

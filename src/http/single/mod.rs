@@ -8,6 +8,7 @@ mod allowed_origins;
 mod chat;
 mod cors;
 mod document;
+mod event_text;
 mod events;
 mod list;
 mod message;

@@ -6,8 +6,9 @@ use axum::response::sse::Event;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
+use super::event_text;
+use super::reply::{Refusal, Schemas};
 use super::{SingleAgent, stream as event_stream};
-use crate::http::event_text;
 
 #[derive(Serialize)]
 struct ScreenUpdateBody<'a> {
@@ -15,8 +16,11 @@ struct ScreenUpdateBody<'a> {
 }
 
 /// The agent's terminal screen, whole, whenever it changes.
-pub(super) async fn get_screen(State(app): State<SingleAgent>) -> Response {
-    let subscription = app.agent.subscribe_screen();
+pub(super) async fn get_screen(State(app): State<SingleAgent>, schemas: Schemas) -> Response {
+    let subscription = match app.agent.subscribe_screen().await {
+        Ok(subscription) => subscription,
+        Err(error) => return schemas.refuse(Refusal::failed(error.to_string())),
+    };
     let first = subscription.screen.clone();
     let changes =
         stream::unfold(

@@ -13,8 +13,9 @@ use super::SingleAgent;
 use super::reply::{Fault, Refusal, Schemas};
 use crate::agent::MAX_UPLOAD_BYTES;
 
-/// Longest body: a file, with room for the parts of the form that are not the file.
-pub(super) const MAX_BODY_BYTES: usize = MAX_UPLOAD_BYTES + 64 * 1024;
+/// Longest body that is read to its end: what is over the size of a file is thrown away as it comes, so that the client, which may
+/// look for the answer only once it has sent all, gets one.
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// How long a client may take to send a file.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -47,17 +48,23 @@ async fn keep(app: &SingleAgent, request: Request) -> Result<String, Refusal> {
 /// Name and content of the form's one file.
 async fn read_file(mut form: Multipart) -> Result<(String, Vec<u8>), Refusal> {
     let mut file = None;
-    while let Some(field) = form.next_field().await.map_err(|error| refusal(&error))? {
+    while let Some(mut field) = form.next_field().await.map_err(|error| refusal(&error))? {
         let Some(name) = field.file_name().filter(|_| field.name() == Some("file")).map(str::to_owned) else { continue };
-        let content = field.bytes().await.map_err(|error| refusal(&error))?;
-        if content.len() > MAX_UPLOAD_BYTES {
-            return Err(too_large());
+        let mut content = Vec::new();
+        while let Some(piece) = field.chunk().await.map_err(|error| refusal(&error))? {
+            if content.len() <= MAX_UPLOAD_BYTES {
+                content.extend_from_slice(&piece);
+            }
         }
-        if file.replace((name, content.to_vec())).is_some() {
+        if file.replace((name, content)).is_some() {
             return Err(unprocessable("Multiple files received but only one was expected", "file"));
         }
     }
-    file.ok_or_else(|| unprocessable("File required", "file"))
+    match file {
+        Some((_, content)) if content.len() > MAX_UPLOAD_BYTES => Err(too_large()),
+        Some(file) => Ok(file),
+        None => Err(unprocessable("File required", "file")),
+    }
 }
 
 fn refusal(error: &MultipartError) -> Refusal {

@@ -1,8 +1,9 @@
 -- Lets something happen to a circuit. Needs no clock: how long ago the value was written is what is gone of its key's life, so
--- servers whose clocks differ agree on every time. Commands: 2 (GET, PTTL), 1 if something changes, 1 if it opens or closes.
+-- servers whose clocks differ agree on every time. Commands: 2 (GET, PTTL), 1 if something changes, 1 if it closes,
+-- at most 3 if it is not closed then.
 -- KEYS[1] circuit:{service}, "phase:generation:failures in a row:successes of probes:times opened in a row:ms until it may be
 --         probed:ms that the key was given to live:probes under way as lease=ms, each with a comma behind it"
--- KEYS[2] circuits, the services whose circuit is not closed
+-- KEYS[2] circuits, the services whose circuit is not closed; 10,000 at most
 -- ARGV[1] peek, acquire, calls, probe_succeeded, probe_failed, probe_dropped or reset
 -- ARGV[2] generation that the caller last saw   ARGV[3] failures that open   ARGV[4] successes that close
 -- ARGV[5] ms that it is open first   ARGV[6] thousandths longer if it opens now   ARGV[7] ms that the value is kept
@@ -112,10 +113,14 @@ if changed then
     local numbers = string.format('%.0f:%.0f:%.0f:%.0f:%.0f', generation, failures, successes, opens, left)
     local text = phase .. ':' .. numbers .. ':' .. ARGV[7] .. ':' .. table.concat(under_way)
     redis.call('SET', KEYS[1], text, 'PX', ARGV[7])
-    if phase == 'closed' and (before ~= 'closed' or op == 'reset') then
+    if phase ~= 'closed' then
+        -- The list of them lives as long as the youngest of them, and has a bound.
+        if redis.call('ZADD', KEYS[2], 0, ARGV[9]) == 1 then
+            redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -10001)
+        end
+        redis.call('PEXPIRE', KEYS[2], ARGV[7])
+    elseif before ~= 'closed' or op == 'reset' then
         redis.call('ZREM', KEYS[2], ARGV[9])
-    elseif phase ~= 'closed' and (before == 'closed' or forgotten) then
-        redis.call('ZADD', KEYS[2], 0, ARGV[9])
     end
 end
 

@@ -25,8 +25,10 @@ pub(crate) enum Mode {
     Garbage,
     /// Sends a chunk of so many bytes again and again, after such a pause each, so many times.
     Stream(usize, Duration, u32),
-    /// Answers with what it was sent.
+    /// Answers with the body that it was sent.
     Echo,
+    /// Answers with the head that it was sent, in lower case.
+    EchoHead,
 }
 
 /// The service. It is gone when dropped.
@@ -115,7 +117,7 @@ impl Drop for Upstream {
 impl State {
     async fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
         loop {
-            let Some(body) = read_request(&mut stream).await? else { return Ok(()) };
+            let Some((head, body)) = read_request(&mut stream).await? else { return Ok(()) };
             self.requests.fetch_add(1, Ordering::Relaxed);
             let mode = self.mode.lock().expect("no test panics with it").clone();
             match mode {
@@ -138,6 +140,11 @@ impl State {
                     stream.write_all(b"0\r\n\r\n").await?;
                 }
                 Mode::Echo => answer(&mut stream, 200, "", &body).await?,
+                Mode::EchoHead => {
+                    let about_this_connection =
+                        "connection: keep-alive, x-this-connection\r\nx-this-connection: 1\r\nx-kept: 1\r\n";
+                    answer(&mut stream, 200, about_this_connection, head.as_bytes()).await?;
+                }
             }
         }
     }
@@ -149,7 +156,7 @@ async fn answer(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8])
 }
 
 /// Reads a request's head and its body, of whichever kind. Nothing if the connection ended before.
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = find(&bytes, b"\r\n\r\n") {
@@ -166,7 +173,7 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>
             return Ok(None);
         }
     }
-    Ok(Some(bytes))
+    Ok(Some((head, bytes)))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

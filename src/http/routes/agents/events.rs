@@ -14,18 +14,17 @@ use super::event_stream;
 use crate::agent::{AgentError, AgentEvent, Told};
 use crate::domain::{AgentId, AgentStatus, AgentType, EventId, Message, MessageRole, Principal};
 use crate::http::App;
-use crate::http::event_text;
 use crate::http::extract::Path;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::session::Claims;
 
 /// Data of a `message_update` event: a message is new, or has changed.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MessageUpdate<'a> {
+pub(super) struct MessageUpdate {
     id: i64,
     role: MessageRole,
-    /// What was said; of a message that makes more than an event may hold, a note and the end.
-    message: std::borrow::Cow<'a, str>,
+    #[schema(value_type = String)]
+    message: std::sync::Arc<str>,
     time: DateTime<Utc>,
 }
 
@@ -77,11 +76,11 @@ async fn what_was_said(
     seen: Option<EventId>,
 ) -> Result<Response, AgentError> {
     let messages = app.agents.messages(principal, id).await?;
-    let news: Vec<Event> = messages
-        .iter()
-        .filter(|message| seen.is_none_or(|seen| message.event > seen))
-        .map(|message| write_message(message.event, message))
-        .collect();
+    let news = Told::again(&messages, seen).into_iter().filter_map(|told| match told.event {
+        AgentEvent::MessageUpdate(message) => Some(write_message(told.id, message)),
+        AgentEvent::StatusChange(_) => None,
+    });
+    let news: Vec<Event> = news.collect();
     if news.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -97,14 +96,13 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
 
 fn write(told: Told, agent_type: AgentType) -> Event {
     match told.event {
-        AgentEvent::MessageUpdate(message) => write_message(told.id, &message),
+        AgentEvent::MessageUpdate(message) => write_message(told.id, message),
         AgentEvent::StatusChange(status) => event(told.id, "status_change", &StatusChange { status, agent_type }),
     }
 }
 
-fn write_message(id: EventId, message: &Message) -> Event {
-    let text = event_text::message(&message.content);
-    let data = MessageUpdate { id: message.id, role: message.role, message: text, time: message.time };
+fn write_message(id: EventId, message: Message) -> Event {
+    let data = MessageUpdate { id: message.id, role: message.role, message: message.content, time: message.time };
     event(id, "message_update", &data)
 }
 

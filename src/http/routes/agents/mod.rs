@@ -9,6 +9,8 @@ mod list;
 mod message;
 mod messages;
 mod new_agent;
+mod queue;
+mod remote_problem;
 mod restart;
 mod screen;
 mod status;
@@ -41,6 +43,8 @@ pub(super) fn routes_at_owner() -> OpenApiRouter<App> {
         .routes(routes!(status::get_agent_status))
         .routes(routes!(messages::get_agent_messages))
         .routes(routes!(message::post_agent_message))
+        .routes(routes!(queue::get_agent_queue))
+        .routes(routes!(queue::cancel_queued_message))
         .routes(routes!(events::get_agent_events))
         .routes(routes!(screen::get_agent_screen))
         .merge(uploads)
@@ -57,14 +61,18 @@ impl From<AgentError> for Problem {
             AgentError::Replaced => Self::new(Code::ServiceUnavailable)
                 .with_detail("this server is about to join the others again")
                 .with_retry_after(RETRY_AFTER),
+            AgentError::KeyReused => Self::new(Code::IdempotencyKeyReused),
+            AgentError::KeyInUse => Self::new(Code::IdempotencyKeyInUse).with_retry_after(RETRY_AFTER),
+            AgentError::QueueFull => Self::new(Code::QueueFull),
+            AgentError::BeingDelivered => Self::new(Code::MessageBeingDelivered),
             AgentError::LimitReached => Self::new(Code::AgentLimitReached).with_retry_after(RETRY_AFTER),
             AgentError::Stopping => {
                 Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)
             }
             AgentError::Program(error) => Self::field("body.command", error.to_string()),
-            AgentError::Sealed => {
-                Self::internal("an agent's sealed environment does not open: has TOKEN_ENCRYPTION_KEY changed?")
-            }
+            AgentError::Attach(error) => remote_problem::of_new_agent(error),
+            AgentError::Send(error) => error.into(),
+            AgentError::Sealed => Self::internal("an agent's sealed secrets do not open: has TOKEN_ENCRYPTION_KEY changed?"),
             AgentError::Io(error) => Self::internal(error.to_string()),
             AgentError::Database(error) => error.into(),
         }
@@ -78,6 +86,7 @@ impl From<SendError> for Problem {
             SendError::Busy => Self::new(Code::AgentBusy).with_detail(error.to_string()),
             SendError::Unresponsive => Self::new(Code::AgentUnresponsive).with_detail(error.to_string()),
             SendError::Ended => Self::new(Code::AgentNotRunning),
+            SendError::Remote(error) => error.into(),
         }
     }
 }
