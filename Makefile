@@ -9,6 +9,7 @@ run: ## Build and run the server; with no DATABASE_URL it runs its own PostgreSQ
 
 test: ## Run every test; on Debian as root, install first what that needs
 	scripts/install-dependencies.sh
+	@scripts/install-dependencies.sh npm || echo "going on without npm: what needs it is skipped with a line about it" >&2
 	scripts/with-test-servers.sh cargo test --locked
 	$(MAKE) test-agents test-compose
 
@@ -24,4 +25,4 @@ lint: ## Check format and lints
 
 bench: ## Measure what docs/PERFORMANCE.md tells; BENCH='--quick memory' for a part
 	scripts/install-dependencies.sh
-	cargo bench --locked --bench figures -- $(BENCH)
+	scripts/with-test-servers.sh cargo bench --locked --bench figures -- $(BENCH)

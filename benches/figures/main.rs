@@ -4,17 +4,22 @@
 //! their Postgres, a Redis, a bare server to compare with) is stopped again, also on failure or Ctrl-C.
 
 mod bare;
+mod child;
+mod compare;
+mod gate;
 mod load;
+mod look_alike;
 mod machine;
 mod memory;
 mod message;
 mod outbound;
 mod process;
+mod replicas;
 mod report;
 mod requests;
 mod server;
 mod startup;
-#[expect(dead_code, unused_imports, reason = "the tests' support; the figures need its client and its Redis alone")]
+#[expect(dead_code, unused_imports, reason = "the tests' support; the figures need its client and what stands for Redis")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
@@ -47,6 +52,9 @@ struct Options {
     /// Be the bare server, which answers with this body
     #[arg(long, hide = true, value_name = "BODY")]
     bare: Option<String>,
+    /// Be the look-alike of Upstash before this Redis
+    #[arg(long, hide = true, value_name = "URL")]
+    look_alike: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +62,8 @@ enum Section {
     Startup,
     Memory,
     Requests,
+    Gate,
+    Replicas,
     Message,
     Outbound,
 }
@@ -81,9 +91,10 @@ impl Effort {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match &options.bare {
-        Some(body) => bare::serve(body),
-        None => measure(&options),
+    let result = match (&options.bare, &options.look_alike) {
+        (Some(body), _) => bare::serve(body),
+        (None, Some(url)) => look_alike::serve(url),
+        (None, None) => measure(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,6 +128,8 @@ async fn figures(options: &Options) -> Result<(), Failure> {
             Section::Startup => vec![startup::measure(effort).await?],
             Section::Memory => memory::measure(effort).await?,
             Section::Requests => requests::measure(effort).await?,
+            Section::Gate => gate::measure(effort).await?,
+            Section::Replicas => replicas::measure(effort).await?,
             Section::Message => vec![message::measure(effort).await?],
             Section::Outbound => vec![outbound::measure(effort).await?],
         };

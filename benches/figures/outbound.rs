@@ -19,10 +19,9 @@ use hyper_util::rt::TokioExecutor;
 use tokio_util::task::TaskTracker;
 use tower::{Service as TowerService, ServiceExt};
 
-use super::bare::Bare;
 use super::report::{P50, P99, Table, quantile};
 use super::support::TestRedis;
-use super::{Effort, Failure};
+use super::{Effort, Failure, bare};
 
 /// Most that the layers may take of a call.
 const GOAL_MICROS: f64 = 2.0;
@@ -119,7 +118,7 @@ where
 
 /// The same over TCP, beside the client alone.
 async fn over_tcp(effort: Effort, table: &mut Table, breakers: Option<CircuitBreakers>) -> Result<(), Failure> {
-    let bare = Bare::start("{}")?;
+    let bare = bare::start("{}")?;
     let url = format!("http://{}/", bare.address);
     let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
     let outbound = Outbound::new(breakers, Resolvers::default());

@@ -38,6 +38,12 @@ impl Table {
         self.row(&[what, &format!("≤ {}", show(goal)), &show(value), met]);
     }
 
+    /// A figure that should be no less than a goal, both in the same unit.
+    pub(crate) fn goal_at_least(&mut self, what: &str, (value, goal): (f64, f64), show: impl Fn(f64) -> String) {
+        let met = if value >= goal { "yes" } else { "**no**" };
+        self.row(&[what, &format!("≥ {}", show(goal)), &show(value), met]);
+    }
+
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
@@ -99,6 +105,16 @@ pub(crate) fn megabytes(value: f64) -> String {
 /// `0.012 %`
 pub(crate) fn percent(value: f64) -> String {
     format!("{value:.3} %")
+}
+
+/// A part of one, in whole percent.
+pub(crate) fn share(value: f64) -> String {
+    format!("{:.0} %", 100.0 * value)
+}
+
+/// Seconds in nanoseconds.
+pub(crate) fn nanos(seconds: f64) -> String {
+    format!("{:.0} ns", seconds * 1e9)
 }
 
 /// A number with its thousands apart.

@@ -35,6 +35,7 @@ pub(crate) struct Server {
     /// From the start of the program to the line that tells of readiness.
     pub(crate) took: Duration,
     process: Child,
+    is_killed: bool,
 }
 
 impl Place {
@@ -67,7 +68,7 @@ impl Place {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let began = Instant::now();
         let process = command.spawn()?;
-        let mut server = Server { url: String::new(), took: Duration::ZERO, process };
+        let mut server = Server { url: String::new(), took: Duration::ZERO, process, is_killed: false };
         let output = server.process.stdout.take().ok_or("no standard output")?;
         let (ready, url) = await_ready(output)?;
         (server.url, server.took) = (url, ready - began);
@@ -104,7 +105,18 @@ impl Server {
         self.end()
     }
 
+    /// Kills it without a word.
+    pub(crate) fn kill(mut self) -> Result<(), Failure> {
+        self.process.kill()?;
+        self.process.wait()?;
+        self.is_killed = true;
+        Ok(())
+    }
+
     fn end(&mut self) -> Result<(), Failure> {
+        if self.is_killed {
+            return Ok(());
+        }
         let deadline = Instant::now() + STOP;
         if self.process.try_wait()?.is_none() {
             let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;

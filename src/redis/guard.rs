@@ -71,8 +71,8 @@ impl Permit<'_> {
         self.probe = false;
     }
 
-    /// Redis did not answer.
-    pub(super) fn unanswered(mut self, now: Instant) {
+    /// Redis did not answer. Returns whether it is known not to, from now on or still.
+    pub(super) fn unanswered(mut self, now: Instant) -> bool {
         let mut state = self.guard.lock();
         let until = now + PAUSE;
         *state = match *state {
@@ -86,6 +86,7 @@ impl Permit<'_> {
             open => open,
         };
         self.probe = false;
+        !matches!(*state, State::Closed { .. })
     }
 }
 

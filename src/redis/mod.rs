@@ -5,6 +5,7 @@
 
 mod cache;
 mod circuit;
+mod clock;
 mod guard;
 mod key;
 mod leases;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use redis::RedisResult;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
@@ -31,6 +33,7 @@ pub use self::key::Key;
 pub use self::operations::SessionEntry;
 pub use self::rate_limit::{Limited, RateLimitScript};
 
+use self::clock::{Clock, Known};
 use self::guard::Guard;
 use self::link::Link;
 use self::pool::Pool;
@@ -40,6 +43,9 @@ use self::pool::Pool;
 pub struct Redis {
     pool: Pool,
     guard: Arc<Guard>,
+    clock: Arc<Clock>,
+    /// Readings of the clock, beside the requests that noticed that one is due.
+    reading: TaskTracker,
     protocol: Protocol,
     command_timeout: Duration,
 }
@@ -55,7 +61,14 @@ impl Redis {
             let (protocol, host) = (settings.protocol.as_str(), url.host());
             tracing::info!(protocol, host, encrypted = url.is_encrypted(), "Redis is on");
         }
-        Ok(Self { pool, guard: Arc::new(Guard::new()), protocol: settings.protocol, command_timeout: settings.command_timeout })
+        Ok(Self {
+            pool,
+            guard: Arc::new(Guard::new()),
+            clock: Arc::default(),
+            reading: TaskTracker::new(),
+            protocol: settings.protocol,
+            command_timeout: settings.command_timeout,
+        })
     }
 
     /// By which protocol it is spoken to.
@@ -64,14 +77,31 @@ impl Redis {
         self.protocol
     }
 
-    /// Asks Redis whether it is there.
+    /// Asks Redis whether it is there, by asking for its time, which others then need not ask for.
     ///
     /// # Errors
     /// [`StoreUnavailable`] if it does not answer in time.
     pub async fn ping(&self) -> Result<Duration, StoreUnavailable> {
         let start = Instant::now();
-        self.run(async |link| redis::cmd("PING").query_async::<()>(link).await).await?;
+        self.run(async |link| self.clock.read(link).await).await?;
         Ok(start.elapsed())
+    }
+
+    /// Redis' time, in microseconds since 1970; asked for only where it is not known.
+    async fn time(&self, link: &mut Link) -> RedisResult<u64> {
+        match self.clock.at(Instant::now()) {
+            Known::Fresh(micros) => Ok(micros),
+            Known::Aging(micros) => {
+                let redis = self.clone();
+                self.reading.spawn(async move {
+                    if let Err(error) = redis.ping().await {
+                        tracing::debug!(%error, "the clock of Redis was not read");
+                    }
+                });
+                Ok(micros)
+            }
+            Known::Unknown => self.clock.read(link).await,
+        }
     }
 
     /// What Redis does when its memory is full (`maxmemory-policy`); nothing where it does not say, as managed services do not.
@@ -95,7 +125,12 @@ impl Redis {
             self.guard.admit(Instant::now()).ok_or_else(|| StoreUnavailable("it did not answer a moment ago".to_owned()))?;
         let result = self.attempt(operation).await;
         match &result {
-            Err(Failure::Silence(_)) => permit.unanswered(Instant::now()),
+            Err(Failure::Silence(_)) => {
+                self.clock.forget();
+                if permit.unanswered(Instant::now()) {
+                    self.pool.discard_idle();
+                }
+            }
             Ok(_) | Err(Failure::Reply(_)) => permit.answered(),
         }
         result.map_err(|(Failure::Silence(error) | Failure::Reply(error))| error)

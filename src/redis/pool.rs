@@ -7,10 +7,15 @@
 //! connections; the pool's size bounds those.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use redis::{ErrorKind, RedisError, RedisResult};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::link::{Link, Wire};
@@ -24,6 +29,17 @@ pub(super) struct Pool {
     links: managed::Pool<Manager>,
     /// Connections being made: that goes on although the request that wanted one has given up.
     connecting: TaskTracker,
+    /// The newest of them.
+    attempt: Arc<Mutex<Option<Attempt>>>,
+    /// How long those who come wait for the newest before they have another one made beside it. Connecting may have begun while the
+    /// network swallowed everything; one that begins afterwards does not wait for that to be noticed.
+    patience: Duration,
+}
+
+/// A connection in the making, for all who wait for one.
+struct Attempt {
+    began: Instant,
+    link: Shared<BoxFuture<'static, RedisResult<Link>>>,
 }
 
 struct Manager {
@@ -70,7 +86,10 @@ impl Pool {
             .wait_timeout(Some(settings.connection_timeout))
             .build()
             .map_err(|error| invalid("the pool cannot be made", error.to_string()))?;
-        Ok(Self { links, connecting: TaskTracker::new() })
+        // Never so often that attempts which are not over yet fill the pool.
+        let room = u32::try_from(settings.max_pool_size).unwrap_or(u32::MAX).max(1);
+        let patience = settings.command_timeout.max(settings.connection_timeout / room);
+        Ok(Self { links, connecting: TaskTracker::new(), attempt: Arc::default(), patience })
     }
 
     /// A handle on a link that is not known to be broken.
@@ -78,9 +97,35 @@ impl Pool {
         if self.links.status().available > 0 {
             return Ok(self.links.get().await.map_err(pool_error)?.clone());
         }
+        self.attempt().await
+    }
+
+    /// Lets go of all connections that nobody uses: while Redis is silent, each would have to be tried to see that it is dead too.
+    pub(super) fn discard_idle(&self) {
+        self.links.retain(|_, _| false);
+        match &self.links.manager().source {
+            Source::Native(_) => {}
+            Source::Rest(link) => link.discard_idle(),
+        }
+    }
+
+    /// A connection in the making: the newest, or a new one where that is over, or takes long.
+    fn attempt(&self) -> Shared<BoxFuture<'static, RedisResult<Link>>> {
+        let mut newest = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attempt) = &*newest
+            && attempt.link.peek().is_none()
+            && attempt.began.elapsed() < self.patience
+        {
+            return attempt.link.clone();
+        }
         let links = self.links.clone();
         let made = self.connecting.spawn(async move { links.get().await.map(|link| link.clone()) });
-        made.await.map_err(|error| invalid("connecting was cut short", error.to_string()))?.map_err(pool_error)
+        let link = async move {
+            made.await.map_err(|error| invalid("connecting was cut short", error.to_string()))?.map_err(pool_error)
+        };
+        let link = link.boxed().shared();
+        *newest = Some(Attempt { began: Instant::now(), link: link.clone() });
+        link
     }
 }
 

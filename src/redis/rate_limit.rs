@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
-
-use super::script::{Dialect, FIXED_WINDOW, SLIDING_WINDOW, Script, TOKEN_BUCKET};
+use super::script::{FIXED_WINDOW, SLIDING_WINDOW, Script, TOKEN_BUCKET};
 use super::{Key, Redis};
 use crate::config::RateLimitAlgorithm;
 use crate::domain::StoreUnavailable;
@@ -77,9 +75,8 @@ impl Redis {
         }
         let (allowed, place, remaining, reset, retry): (u64, usize, u64, u64, u64) = self
             .run(async |link| {
-                // Redis tells its scripts the time. Upstash advises against asking in a script, and bills for it.
-                if script.keeps_time() && link.dialect() == Dialect::Upstash {
-                    call.arg(Utc::now().timestamp_micros());
+                if script.keeps_time() {
+                    call.arg(self.time(link).await?);
                 }
                 call.invoke_async(link).await
             })

@@ -272,7 +272,7 @@ fn env_example_has_every_variable_with_its_default_and_no_other() {
 #[test]
 fn env_example_has_every_variable_of_the_compose_files() {
     let known: BTreeSet<_> = env_example().into_iter().map(|(name, _)| name).collect();
-    for name in [COMPOSE_FILE, "docker-compose.upstash.yml"] {
+    for name in [COMPOSE_FILE, "docker-compose.upstash.yml", "docker-compose.upstash-rest.yml"] {
         for (variable, _) in references(&file(name)) {
             // The shell's.
             assert!(known.contains(variable) || variable == "PWD", "{variable} of {name}");
@@ -307,9 +307,19 @@ fn the_reference_has_every_variable_with_its_default_and_no_other() {
 }
 
 #[test]
-fn the_upstash_file_takes_the_local_redis_out() {
-    let yaml = compose("docker-compose.upstash.yml");
-    assert_eq!(at(&yaml, "services.redis.scale").as_u64(), Some(0));
-    assert_eq!(text(&yaml, "services.agentapi.environment.REDIS_URL"), "");
-    assert!(text(&yaml, "services.agentapi.environment.UPSTASH_REDIS_URL").starts_with("${UPSTASH_REDIS_URL:?"));
+fn the_upstash_files_take_the_local_redis_out_and_ask_for_what_they_need() {
+    for (name, needed) in [
+        ("docker-compose.upstash.yml", &["UPSTASH_REDIS_URL"][..]),
+        ("docker-compose.upstash-rest.yml", &["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"]),
+    ] {
+        let yaml = compose(name);
+        assert_eq!(at(&yaml, "services.redis.scale").as_u64(), Some(0), "{name}");
+        assert_eq!(text(&yaml, "services.agentapi.environment.REDIS_URL"), "", "{name}");
+        for variable in needed {
+            let value = text(&yaml, &format!("services.agentapi.environment.{variable}"));
+            assert!(value.starts_with(&format!("${{{variable}:?")), "{name}: {value}");
+        }
+    }
+    let rest = compose("docker-compose.upstash-rest.yml");
+    assert_eq!(text(&rest, "services.agentapi.environment.REDIS_PROTOCOL"), "rest");
 }

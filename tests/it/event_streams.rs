@@ -39,7 +39,7 @@ async fn a_stream_resumes_after_any_event_with_exactly_what_followed() {
 /// Whether a later event tells something newer of the same thing.
 fn is_superseded(event: &Event, told: &[Event]) -> bool {
     let same = |later: &&Event| later.name == event.name && later.data["id"] == event.data["id"];
-    told.iter().filter(same).next_back().is_some_and(|last| last.id != event.id)
+    told.iter().rfind(same).is_some_and(|last| last.id != event.id)
 }
 
 #[tokio::test]

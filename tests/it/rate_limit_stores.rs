@@ -1,4 +1,4 @@
-//! What every store of rate limits does, under every algorithm: in the process, and in a real Redis.
+//! What every store of rate limits does, under every algorithm: in the process, and in a real Redis by both protocols.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use agentapi::rate_limit::{Identifier, Limit, MemoryRateLimitStore, Quota, RateL
 use agentapi::redis::Redis;
 use futures_util::future::join_all;
 
-use crate::support::TestRedis;
+use crate::support::{TestRedis, Upstash};
 
 const ALGORITHMS: [RateLimitAlgorithm; 3] =
     [RateLimitAlgorithm::FixedWindow, RateLimitAlgorithm::SlidingWindow, RateLimitAlgorithm::TokenBucket];
@@ -132,23 +132,39 @@ async fn in_process_stores_conform() {
 #[tokio::test]
 async fn redis_stores_conform() {
     let redis = TestRedis::start().await;
-    let variables =
-        BTreeMap::from([("REDIS_URL".to_owned(), redis.url()), ("REDIS_COMMAND_TIMEOUT".to_owned(), "10s".to_owned())]);
-    let settings = Config::from_variables(&variables).expect("valid").redis;
+    redis_conforms(&redis, &[("REDIS_URL", redis.url())]).await;
+}
+
+#[tokio::test]
+async fn redis_stores_over_rest_conform() {
+    let redis = TestRedis::start().await;
+    let upstash = Upstash::start(&redis).await;
+    redis_conforms(&redis, &upstash.variables()).await;
+    assert!(!upstash.take_seen().is_empty());
+}
+
+async fn redis_conforms(redis: &TestRedis, variables: &[(&str, String)]) {
     for algorithm in ALGORITHMS {
-        let store = || RedisRateLimitStore::new(Redis::new(&settings).expect("a handle"), algorithm);
-        let (one, two) = (store(), store());
+        // Two servers: what they know of Redis they know each by itself.
+        let (one, two) = (store(variables, algorithm), store(variables, algorithm));
         conforms(&[&one, &two]).await;
         redis::cmd("FLUSHALL").query_async::<()>(&mut redis.connect().await).await.expect("flushed");
     }
 }
 
+/// The store of a server with these settings, which gives Redis time however busy the machine is.
+fn store(variables: &[(&str, String)], algorithm: RateLimitAlgorithm) -> RedisRateLimitStore {
+    let patience = ("REDIS_COMMAND_TIMEOUT", "10s".to_owned());
+    let variables: BTreeMap<_, _> =
+        variables.iter().chain([&patience]).map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let settings = Config::from_variables(&variables).expect("valid").redis;
+    RedisRateLimitStore::new(Redis::new(&settings).expect("a handle"), algorithm)
+}
+
 #[tokio::test]
 async fn the_default_algorithms_counter_is_plain_and_heals() {
     let redis = TestRedis::start().await;
-    let variables = BTreeMap::from([("REDIS_URL".to_owned(), redis.url())]);
-    let settings = Config::from_variables(&variables).expect("valid").redis;
-    let store = RedisRateLimitStore::new(Redis::new(&settings).expect("a handle"), RateLimitAlgorithm::FixedWindow);
+    let store = store(&[("REDIS_URL", redis.url())], RateLimitAlgorithm::FixedWindow);
     let id = UserId::new();
     let limit = limit(Identifier::User(id), 3);
     for _ in 0..5 {

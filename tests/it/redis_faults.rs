@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Client, Server, ServerBuilder, TestDatabase, TestRedis, eventually};
+use crate::support::{Answer, Client, Network, Proxy, Server, ServerBuilder, TestDatabase, TestRedis, eventually};
 
 /// Longest that a request may take while Redis is away.
 const BOUND: Duration = Duration::from_secs(1);
@@ -66,6 +66,107 @@ async fn a_hung_redis_hangs_nobody() {
     refuses(&server, &client).await;
     redis.resume();
     serves_again(&server, &client).await;
+}
+
+/// A server with the default deadlines, on a Redis behind a network.
+fn behind(database: &TestDatabase, redis: &TestRedis) -> (Proxy, ServerBuilder) {
+    let proxy = Proxy::before(&redis.address());
+    let builder = ServerBuilder::new(database).env("REDIS_URL", &format!("redis://{}", proxy.address()));
+    (proxy, builder)
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_everything_hangs_nobody() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let (proxy, builder) = behind(&database, &redis);
+    let server = builder.start().await;
+    let client = server.operator().await;
+    // The connection that is there falls silent; then, with many waiting, so does every new one.
+    for _ in 0..3 {
+        proxy.set(Network::BlackHole);
+        refuses(&server, &client).await;
+        proxy.set(Network::Well);
+        serves_again(&server, &client).await;
+    }
+}
+
+#[tokio::test]
+async fn many_who_find_no_connection_are_not_behind_each_other_once_there_is_one() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let (proxy, builder) = behind(&database, &redis);
+    let builder = builder.env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
+    let first = builder.start().await;
+    let token = first.operator().await.token.expect("a token");
+    // It never had a connection, and nobody told it yet that there is none to be had: all of 64 requests want one.
+    proxy.set(Network::BlackHole);
+    let second = builder.sibling().start().await;
+    let client = second.anonymous().with_token(&token);
+    let many = (0..64).map(|_| in_time("one of 64 requests", client.get("/v1/agents")));
+    for answer in futures_util::future::join_all(many).await {
+        assert_eq!(answer.problem(503), "store_unavailable");
+    }
+    refuses(&second, &client).await;
+    proxy.set(Network::Well);
+    serves_again(&second, &client).await;
+    let clients: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut redis.connect().await).await.expect("a list");
+    let (count, most) = (clients.lines().count(), 6);
+    assert!(count <= most, "{count} connections:\n{clients}");
+}
+
+#[tokio::test]
+async fn a_network_that_cuts_connections_costs_nobody_its_session() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let (proxy, builder) = behind(&database, &redis);
+    let server = builder.start().await;
+    let client = server.operator().await;
+    proxy.set(Network::Cut);
+    refuses(&server, &client).await;
+    proxy.set(Network::Well);
+    serves_again(&server, &client).await;
+}
+
+#[tokio::test]
+async fn over_a_swallowing_network_limits_are_counted_here() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let (proxy, builder) = behind(&database, &redis);
+    let builder = builder.env("RATE_LIMIT_REQUESTS_PER_MINUTE", "20").env("RATE_LIMIT_BURST_SIZE", "0");
+    let server = builder.start().await;
+    let client = server.operator().await;
+    proxy.set(Network::BlackHole);
+    let mut statuses = Vec::new();
+    for _ in 0..30 {
+        statuses.push(in_time("a request", client.get("/v1/auth/session")).await.status.as_u16());
+    }
+    let count = |status: u16| statuses.iter().filter(|&&answered| answered == status).count();
+    assert_eq!((count(503), count(429)), (20, 10), "{statuses:?}");
+    let metrics = server.anonymous().get("/metrics").await.text;
+    assert!(metrics.contains(r#"outcome="denied",source="local",policy="default"} 10"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_far_redis_costs_a_request_one_round_trip() {
+    /// One way.
+    const DISTANCE: Duration = Duration::from_millis(20);
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
+        let (proxy, builder) = behind(&database, &redis);
+        proxy.set(Network::Slow(DISTANCE));
+        let builder = builder.env("RATE_LIMIT_ALGORITHM", algorithm).env("RATE_LIMIT_BURST_SIZE", "100000");
+        let server = builder.env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", "100000").start().await;
+        let client = server.operator().await;
+        let mut fastest = Duration::MAX;
+        for _ in 0..10 {
+            let start = Instant::now();
+            client.get("/v1/agents").await.ok();
+            fastest = fastest.min(start.elapsed());
+        }
+        // A busy machine makes some of them slower, but not all of them as slow as a second round trip would.
+        assert!(fastest >= DISTANCE * 2 && fastest < DISTANCE * 4, "{algorithm}: {fastest:?}");
+        let many = (0..64).map(|_| in_time("one of 64 requests", client.get("/v1/agents")));
+        assert!(futures_util::future::join_all(many).await.iter().all(|answer| answer.status == 200));
+        let metrics = server.anonymous().get("/metrics").await.text;
+        assert!(!metrics.contains(r#"source="local""#), "{metrics}");
+    }
 }
 
 #[tokio::test]

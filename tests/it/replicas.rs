@@ -256,7 +256,7 @@ async fn servers_are_replaced_one_by_one_under_load() {
     let mut replaced = Vec::new();
     for (builder, server) in fleet.builders[..2].iter().zip([a, b]) {
         let (through, path) = (at(&server, &client), format!("{agent}/status"));
-        let load = tokio::spawn(async move {
+        let load = tokio_util::task::TaskTracker::new().spawn(async move {
             let mut statuses = Vec::new();
             // Until its server is gone: then it takes no more connections.
             while let Ok(answer) = through.request(Method::GET, &path).send().await {

@@ -1,12 +1,12 @@
 //! Upstash over REST: the same flows as over the native protocol, what they cost, and the look-alike's faults.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
 use crate::redis_faults::{refuses, serves_again};
-use crate::support::{Fault, PASSWORD, ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
+use crate::support::{Fault, Network, PASSWORD, Proxy, ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 /// A database, a Redis, and the look-alike before it.
 async fn places() -> (TestDatabase, TestRedis, Upstash) {
@@ -161,6 +161,84 @@ async fn an_upstash_that_refuses_connections_costs_nobody_its_session() {
     refuses(&server, &client).await;
     upstash.restart().await;
     serves_again(&server, &client).await;
+}
+
+/// A server on the look-alike behind a network.
+fn behind(database: &TestDatabase, upstash: &Upstash) -> (Proxy, ServerBuilder) {
+    let (scheme, place) = upstash.url().split_once("://").map(|(s, p)| (s.to_owned(), p.to_owned())).expect("a URL");
+    let proxy = Proxy::before(&place);
+    let port = proxy.address().rsplit_once(':').expect("a port").1.to_owned();
+    let host = place.rsplit_once(':').expect("a port").0;
+    let url = format!("{scheme}://{host}:{port}");
+    let builder = ServerBuilder::new(database).upstash(upstash).env("UPSTASH_REDIS_REST_URL", &url);
+    (proxy, builder.env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64)))
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_everything_hangs_nobody() {
+    let (database, _redis, upstash) = places().await;
+    let (proxy, builder) = behind(&database, &upstash);
+    let server = builder.start().await;
+    let client = server.operator().await;
+    for _ in 0..2 {
+        // Many connections, all of which fall silent while nothing is asked on them.
+        proxy.set(Network::Slow(Duration::from_millis(50)));
+        let client = &client;
+        let staggered = (0..16).map(|turn| async move {
+            tokio::time::sleep(Duration::from_millis(5 * turn)).await;
+            client.get("/v1/agents").await
+        });
+        assert!(join_all(staggered).await.iter().all(|answer| answer.status == 200));
+        proxy.set(Network::BlackHole);
+        refuses(&server, client).await;
+        proxy.set(Network::Well);
+        serves_again(&server, client).await;
+    }
+}
+
+#[tokio::test]
+async fn nor_does_one_that_swallows_the_beginnings_of_connections() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let folder = tempfile::tempdir().expect("a folder");
+    crate::tls::certificates(folder.path());
+    let upstash = Upstash::start_with(&redis, Some(crate::tls::acceptor(folder.path()))).await;
+    let (proxy, builder) = behind(&database, &upstash);
+    // Few connections, so that none is left if each is waited for.
+    let builder = builder.env("REDIS_MAX_POOL_SIZE", "2");
+    let builder = builder.env("SSL_CERT_FILE", &folder.path().join("ca.pem").display().to_string());
+    let first = builder.start().await;
+    let token = first.operator().await.token.expect("a token");
+    // It has no connection yet, and TLS begins with waiting for an answer.
+    proxy.set(Network::BlackHole);
+    let second = builder.sibling().start().await;
+    let client = second.anonymous().with_token(&token);
+    for answer in join_all((0..64).map(|_| client.get("/v1/agents"))).await {
+        assert_eq!(answer.problem(503), "store_unavailable");
+    }
+    refuses(&second, &client).await;
+    proxy.set(Network::Well);
+    serves_again(&second, &client).await;
+}
+
+#[tokio::test]
+async fn a_far_upstash_costs_a_request_one_round_trip() {
+    /// One way.
+    const DISTANCE: Duration = Duration::from_millis(20);
+    let (database, _redis, upstash) = places().await;
+    for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
+        let (proxy, builder) = behind(&database, &upstash);
+        proxy.set(Network::Slow(DISTANCE));
+        let builder = builder.env("RATE_LIMIT_ALGORITHM", algorithm).env("RATE_LIMIT_BURST_SIZE", "100000");
+        let server = builder.env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", "100000").start().await;
+        let client = server.operator().await;
+        let mut fastest = Duration::MAX;
+        for _ in 0..10 {
+            let start = Instant::now();
+            client.get("/v1/agents").await.ok();
+            fastest = fastest.min(start.elapsed());
+        }
+        assert!(fastest >= DISTANCE * 2 && fastest < DISTANCE * 4, "{algorithm}: {fastest:?}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use agentapi::session::{MemorySessionStore, NewSession, Owner, RedisSessionStore
 use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 
-use crate::support::{TestRedis, eventually};
+use crate::support::{TestRedis, Upstash, eventually};
 
 const LIFE: Duration = Duration::from_secs(600);
 const CAP: usize = 3;
@@ -26,9 +26,18 @@ async fn redis_conforms() {
     conforms(&store(&[("REDIS_URL", &redis.url())])).await;
 }
 
+#[tokio::test]
+async fn redis_over_rest_conforms() {
+    let redis = TestRedis::start().await;
+    let upstash = Upstash::start(&redis).await;
+    conforms(&store(&upstash.variables())).await;
+    assert!(!upstash.take_seen().is_empty());
+}
+
 /// The store that servers with these settings share.
-fn store(variables: &[(&str, &str)]) -> RedisSessionStore {
-    let variables: BTreeMap<_, _> = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+fn store<S: AsRef<str>>(variables: &[(&str, S)]) -> RedisSessionStore {
+    let own = |(name, value): &(&str, S)| ((*name).to_owned(), value.as_ref().to_owned());
+    let variables: BTreeMap<_, _> = variables.iter().map(own).collect();
     RedisSessionStore::new(Redis::new(&Config::from_variables(&variables).expect("valid").redis).expect("an endpoint"))
 }
 
@@ -149,11 +158,23 @@ async fn many_log_ins_at_once_never_exceed_the_cap<S: SessionStore>(store: &S) {
 #[tokio::test]
 async fn indexes_in_redis_are_pruned_by_one_server_at_a_time() {
     let redis = TestRedis::start().await;
-    let (one, two) = (store(&[("REDIS_URL", &redis.url())]), store(&[("REDIS_URL", &redis.url())]));
+    let native = || store(&[("REDIS_URL", &redis.url())]);
+    pruned_by_one_at_a_time(&redis, &native(), &native()).await;
+}
+
+#[tokio::test]
+async fn over_rest_too_indexes_are_pruned_by_one_server_at_a_time() {
+    let redis = TestRedis::start().await;
+    let upstash = Upstash::start(&redis).await;
+    let rest = || store(&upstash.variables());
+    pruned_by_one_at_a_time(&redis, &rest(), &rest()).await;
+}
+
+async fn pruned_by_one_at_a_time(redis: &TestRedis, one: &RedisSessionStore, two: &RedisSessionStore) {
     let mut connection = redis.connect().await;
     let (gone, lives) = (session(owner(), 0), session(owner(), 0));
     for new in [&gone, &lives] {
-        open(&one, new).await;
+        open(one, new).await;
     }
     // What SCAN must not take for an index.
     redis::cmd("SET").arg("user_sessions:nonsense").arg(1).query_async::<()>(&mut connection).await.expect("set");
@@ -163,7 +184,7 @@ async fn indexes_in_redis_are_pruned_by_one_server_at_a_time() {
     let index = format!("user_sessions:{}:{}", gone.owner.tenant, gone.owner.user);
     let left: i64 = redis::cmd("EXISTS").arg(index).query_async(&mut connection).await.expect("a count");
     assert_eq!(left, 0);
-    assert_eq!(ids(&two, lives.owner).await, HashSet::from([lives.id]));
+    assert_eq!(ids(two, lives.owner).await, HashSet::from([lives.id]));
     redis::cmd("DEL").arg("session_pruning").query_async::<()>(&mut connection).await.expect("deleted");
     assert_eq!(two.prune(Duration::from_secs(600)).await.expect("pruned"), 0, "nothing is left to prune");
 }

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::support::{ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 /// A certificate authority's certificate, and a certificate and key that it made for localhost.
-fn certificates(folder: &Path) {
+pub(crate) fn certificates(folder: &Path) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("a certificate");
@@ -28,7 +28,7 @@ fn certificates(folder: &Path) {
 }
 
 /// Speaks TLS with that certificate.
-fn acceptor(folder: &Path) -> TlsAcceptor {
+pub(crate) fn acceptor(folder: &Path) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -3,11 +3,15 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::{PATIENCE, TestRedis, Upstash};
+
+/// Longest that installing Upstash's clients may take: two packages, from a registry that may be slow, or not be there.
+const INSTALLATION: Duration = Duration::from_secs(120);
 
 async fn send(upstash: &Upstash, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, Value) {
     let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
@@ -119,8 +123,11 @@ async fn install(folder: &Path) -> Result<(), String> {
         return Ok(());
     }
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder).stdin(Stdio::null());
-    let output = npm.output().await.map_err(|error| format!("npm does not run: {error}"))?;
+    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--fetch-retries=1"]);
+    npm.current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(INSTALLATION, npm.output()).await;
+    let output = output.map_err(|_| format!("npm ci: not within {INSTALLATION:?}"))?;
+    let output = output.map_err(|error| format!("npm does not run: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("npm ci: {}", said.lines().find(|line| line.contains("error")).unwrap_or("failed")));

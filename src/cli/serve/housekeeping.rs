@@ -26,10 +26,14 @@ pub(super) fn begin(app: &App, cleanup_interval: Duration) {
     });
 }
 
-/// Says once, where Redis tells, that its eviction policy puts sessions at risk. The compose file's `allkeys-lru` is such a one.
-pub(super) fn warn_of_eviction(app: &App) {
+/// Gets to know Redis: its clock, so that no request need ask for it, and its eviction policy. Says once, where Redis tells, that
+/// this policy puts sessions at risk; the compose file's `allkeys-lru` is such a one.
+pub(super) fn meet_redis(app: &App) {
     let Some(redis) = app.redis.clone() else { return };
     app.lifecycle.tasks().spawn(async move {
+        if let Err(error) = redis.ping().await {
+            tracing::debug!(%error, "Redis is not there yet");
+        }
         match redis.eviction_policy().await {
             Ok(Some(policy)) if policy != "noeviction" => tracing::warn!(
                 policy,

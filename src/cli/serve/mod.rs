@@ -54,7 +54,7 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     }
     replica::live(&app);
     housekeeping::begin(&app, settings.session.cleanup_interval);
-    housekeeping::warn_of_eviction(&app);
+    housekeeping::meet_redis(&app);
     let (sessions, directory) = (app.sessions.clone(), app.directory.clone());
     lifecycle.tasks().spawn(announcements::follow(opened.database.clone(), sessions, directory, lifecycle.stopping()));
     announce(listener.local_addr()?, first_operator.as_ref());

@@ -93,6 +93,35 @@ fn who_waits_as_long_as_told_passes_and_no_sooner() {
     check::<TokenBucket>(quota);
 }
 
+/// Servers know Redis' clock to half a round trip: what that is wrong by neither lets more through, nor keeps it out for long.
+#[test]
+fn servers_that_know_the_time_badly_allow_as_much() {
+    /// What is allowed in ten minutes of more than is allowed, asked for by two servers in turn, one of them late.
+    fn allowed<S: State>(quota: Quota, late: u64) -> u64 {
+        let mut state = None;
+        let told = (0..20_000).map(|turn| 1_000 * SECOND + turn * 30_000 - if turn % 2 == 0 { late } else { 0 });
+        let take = |now| {
+            let step = S::take(state, now, quota, 1);
+            state = step.state;
+            u64::from(step.decision.allowed)
+        };
+        told.map(take).sum()
+    }
+    fn check<S: State>(quota: Quota) {
+        let exact = allowed::<S>(quota, 0);
+        for late in [1_000, 50_000, 250_000, 1_000_000] {
+            let difference = allowed::<S>(quota, late).abs_diff(exact);
+            // As much as is regained in that time.
+            let bound = quota.per_window * late / quota.window_micros() + 2;
+            assert!(exact > 500 && difference <= bound, "{difference} of {exact} for {late} µs");
+        }
+    }
+    let quota = Quota { limit: 60, per_window: 60, window: WINDOW };
+    check::<SlidingWindow>(quota);
+    check::<TokenBucket>(quota);
+    check::<TokenBucket>(Quota { limit: 10, per_window: 600, window: WINDOW });
+}
+
 #[test]
 fn a_refusal_charges_no_other_limit() {
     fn check<S: State>() {

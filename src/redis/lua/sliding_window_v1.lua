@@ -1,16 +1,13 @@
 -- Counts a request in one or several sliding windows. A window begins with its first request; of the one before it, as much
 -- counts as still lies within the last window's length. If one of them refuses, none is charged.
--- Commands: 1 (MGET), 1 for the time unless it is told, 1 a key if allowed.
+-- Commands: 1 (MGET), and 1 a key if allowed.
 -- KEYS[i] ratelimit:{identifier}:sliding_window, "start of the window in ms:requests in it:requests in the one before"
 -- ARGV[1] cost   ARGV[2i] limit of KEYS[i]   ARGV[2i+1] length of its window in ms
--- ARGV[2n+2] now, in µs since 1970, where the caller is to tell the time; else the server does
+-- ARGV[2n+2] now, in µs since 1970, by the server's clock as the caller knows it; that it may be told a little late, or out of
+-- order, only makes the script take a window for a little younger
 -- RETURNS {1 if allowed, else 0; place, from 1, of the limit that refused, or else has least left; what is left of it;
 --          ms until it is whole again; ms until such a request may pass, 0 if this one may}
 local cost, now = tonumber(ARGV[1]), tonumber(ARGV[2 * #KEYS + 2])
-if not now then
-    local time = redis.call('TIME')
-    now = time[1] * 1000000 + time[2]
-end
 
 -- Division that is exact on whole numbers below 2^53: a rounded quotient might be the next whole number.
 local function floor_div(a, b)

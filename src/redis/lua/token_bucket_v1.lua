@@ -1,16 +1,13 @@
 -- Takes tokens from one or several buckets that fill up steadily (GCRA: all that is kept is when a bucket is full again). If one
 -- of them refuses, nothing is taken from any.
--- Commands: 1 (MGET), 1 for the time unless it is told, 1 a key if allowed.
+-- Commands: 1 (MGET), and 1 a key if allowed.
 -- KEYS[i] ratelimit:{identifier}:token_bucket, when it is full, in µs since 1970
 -- ARGV[1] tokens to take   ARGV[2i] size of KEYS[i]   ARGV[2i+1] µs in which it regains a token
--- ARGV[2n+2] now, in µs since 1970, where the caller is to tell the time; else the server does
+-- ARGV[2n+2] now, in µs since 1970, by the server's clock as the caller knows it; that it may be told a little late, or out of
+-- order, only makes the script see a bucket as a little less full
 -- RETURNS {1 if allowed, else 0; place, from 1, of the bucket that refused, or else has least left; tokens left in it;
 --          ms until it is full; ms until such a request may pass, 0 if this one may}
 local cost, now = tonumber(ARGV[1]), tonumber(ARGV[2 * #KEYS + 2])
-if not now then
-    local time = redis.call('TIME')
-    now = time[1] * 1000000 + time[2]
-end
 
 -- Division that is exact on whole numbers below 2^53: a rounded quotient might be the next whole number.
 local function floor_div(a, b)

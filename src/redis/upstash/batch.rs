@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::client::{Body, Client};
+use super::connection::Connection;
 use super::failure::Failure;
 
 /// Most commands in a batch, so that one caller's answer does not wait for thousands of others. A longer pipeline goes alone.
@@ -64,6 +66,10 @@ impl Batcher {
         answers.await.unwrap_or(Err(Failure::Late))
     }
 
+    pub(super) fn discard_idle(&self) {
+        self.client.discard_idle();
+    }
+
     fn send_waiting(self: &Arc<Self>) {
         while let Some((batch, slot)) = self.next_batch() {
             let batcher = self.clone();
@@ -97,8 +103,8 @@ impl Batcher {
         Some((batch, slot))
     }
 
-    async fn send(&self, mut batch: Vec<Waiting>) {
-        let connection = match self.client.connection().await {
+    async fn send(self: &Arc<Self>, mut batch: Vec<Waiting>) {
+        let connection = match self.connection().await {
             Ok(connection) => connection,
             Err(failure) => return fail(batch, &failure),
         };
@@ -116,6 +122,26 @@ impl Batcher {
                 }
             }
             Err(failure) => fail(batch, &failure),
+        }
+    }
+
+    /// A connection, if there is one in the time in which an answer is waited for. Making one goes on beyond it, for others; but it
+    /// does not keep them from having one made that may get further.
+    async fn connection(self: &Arc<Self>) -> Result<Connection, Failure> {
+        if let Some(idle) = self.client.idle().await {
+            return Ok(idle);
+        }
+        let (caller, made) = oneshot::channel();
+        let batcher = self.clone();
+        self.sending.spawn(async move {
+            let made = batcher.client.connect().await;
+            if let Err(Ok(unwanted)) = caller.send(made) {
+                batcher.client.keep(unwanted);
+            }
+        });
+        match timeout(self.client.answer_timeout(), made).await {
+            Ok(made) => made.unwrap_or(Err(Failure::Late)),
+            Err(_) => Err(Failure::Late),
         }
     }
 

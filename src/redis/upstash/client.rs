@@ -58,13 +58,28 @@ impl Client {
         })
     }
 
-    /// A connection to send something on.
-    pub(super) async fn connection(&self) -> Result<Connection, Failure> {
-        let connection = self.connections.get().await;
+    /// How long an answer is waited for.
+    pub(super) const fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
+    }
+
+    /// A connection that is there and that nobody uses.
+    pub(super) async fn idle(&self) -> Option<Connection> {
+        self.connections.idle().await
+    }
+
+    /// A new connection to send something on.
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        let connection = self.connections.connect().await;
         if let Err(failure) = &connection {
             self.note(Some(failure));
         }
         connection
+    }
+
+    /// Closes the connections that nobody uses.
+    pub(super) fn discard_idle(&self) {
+        self.connections.discard_idle();
     }
 
     /// Gives back a connection on which nothing was sent.

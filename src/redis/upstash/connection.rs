@@ -58,15 +58,20 @@ impl Connections {
         Ok(Self { host, port, tls, timeout, idle: Mutex::default(), driving: TaskTracker::new() })
     }
 
-    /// An idle connection that still stands, or a new one.
-    pub(super) async fn get(&self) -> Result<Connection, Failure> {
+    /// An idle connection that still stands.
+    pub(super) async fn idle(&self) -> Option<Connection> {
         while let Some(mut connection) = self.pop_idle() {
             // It closed while it was idle if it is not ready now.
             if connection.ready().await.is_ok() {
-                return Ok(connection);
+                return Some(connection);
             }
         }
-        self.connect().await
+        None
+    }
+
+    /// Closes all idle connections.
+    pub(super) fn discard_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// A new connection.

@@ -32,6 +32,11 @@ impl RestLink {
         let client = Client::new(url, token, settings)?;
         Ok(Self(Arc::new(Batcher::new(client, settings.max_pool_size))))
     }
+
+    /// Closes the HTTP connections that nobody uses.
+    pub(super) fn discard_idle(&self) {
+        self.0.discard_idle();
+    }
 }
 
 impl ConnectionLike for RestLink {

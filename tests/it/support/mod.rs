@@ -3,6 +3,7 @@
 mod client;
 mod database;
 mod events;
+mod proxy;
 mod redis;
 mod server;
 mod upstash;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub(crate) use self::client::{Answer, Client};
 pub(crate) use self::database::TestDatabase;
 pub(crate) use self::events::{Event, EventStream};
+pub(crate) use self::proxy::{Network, Proxy};
 pub(crate) use self::redis::{TestRedis, free_port};
 pub(crate) use self::server::{PASSWORD, Server, ServerBuilder};
 pub(crate) use self::upstash::{Fault, Upstash};

@@ -38,6 +38,11 @@ impl TestRedis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// `host:port`
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// Kills it, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it runs");
@@ -66,25 +71,34 @@ impl TestRedis {
     }
 
     pub(crate) async fn connect(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).expect("a URL of ours");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        connect(&self.url()).await
     }
 
     /// Runs `what` and returns, beside its result, the commands that Redis carried out meanwhile, those within scripts included:
     /// what Upstash bills.
     pub(crate) async fn commands_of<T>(&self, what: impl Future<Output = T>) -> (T, BTreeMap<String, u64>) {
-        let mut connection = self.connect().await;
-        redis::cmd("CONFIG").arg("RESETSTAT").query_async::<()>(&mut connection).await.expect("reset");
+        self.forget_commands().await;
         let result = what.await;
-        let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.expect("statistics");
+        (result, self.commands().await)
+    }
+
+    /// Counts commands from now on.
+    pub(crate) async fn forget_commands(&self) {
+        redis::cmd("CONFIG").arg("RESETSTAT").query_async::<()>(&mut self.connect().await).await.expect("reset");
+    }
+
+    /// The commands that were carried out since, but for those that count, those that a connection begins with, and what the
+    /// look-alike's guard asks.
+    pub(crate) async fn commands(&self) -> BTreeMap<String, u64> {
+        let mut info = redis::cmd("INFO");
+        let info: String = info.arg("commandstats").query_async(&mut self.connect().await).await.expect("statistics");
         let calls = |line: &str| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             let calls = rest.split(',').next()?.parse().ok()?;
-            // Ours, and what the look-alike's guard asks.
-            let ours = ["config|resetstat", "info", "command|getkeys"].contains(&name);
+            let ours = ["config|", "client|", "info", "command|getkeys"].iter().any(|ours| name.starts_with(ours));
             (!ours && calls > 0).then(|| (name.to_owned(), calls))
         };
-        (result, info.lines().filter_map(calls).collect())
+        info.lines().filter_map(calls).collect()
     }
 
     async fn answers(&self) {
@@ -123,6 +137,12 @@ fn spawn(directory: &TempDir, port: u16, args: &[String]) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server is installed: run `make test`")
+}
+
+/// A connection to the Redis at `url`.
+pub(super) async fn connect(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a URL of ours");
+    client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
 /// A port that was free a moment ago.

@@ -72,9 +72,7 @@ impl ServerBuilder {
     }
 
     pub(crate) fn upstash(self, upstash: &Upstash) -> Self {
-        self.env("REDIS_PROTOCOL", "rest")
-            .env("UPSTASH_REDIS_REST_URL", &upstash.url())
-            .env("UPSTASH_REDIS_REST_TOKEN", Upstash::TOKEN)
+        upstash.variables().iter().fold(self, |builder, (name, value)| builder.env(name, value))
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {

@@ -24,6 +24,10 @@ use tokio_util::task::TaskTracker;
 use self::commands::Command;
 use self::scripts::Scripts;
 use super::TestRedis;
+use super::redis::connect;
+
+/// Requests that are remembered, the first since somebody asked for them.
+const MAX_SEEN: usize = 1_000;
 
 /// Largest request.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -80,14 +84,23 @@ impl Upstash {
 
     /// Starts before `redis`.
     pub(crate) async fn start(redis: &TestRedis) -> Self {
-        Self::start_with(redis, None).await
+        Self::before(&redis.url()).await
     }
 
     /// Starts before `redis`, speaking TLS.
     pub(crate) async fn start_with(redis: &TestRedis, tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
+        Self::listening(&redis.url(), tls).await
+    }
+
+    /// Starts before the Redis at `url`.
+    pub(crate) async fn before(url: &str) -> Self {
+        Self::listening(url, None).await
+    }
+
+    async fn listening(redis: &str, tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
         let server = Arc::new(Server {
             token: Mutex::new(Self::TOKEN.to_owned()),
-            redis: redis.connect().await,
+            redis: connect(redis).await,
             scripts: Mutex::default(),
             fault: Mutex::new(Fault::None),
             seen: Mutex::default(),
@@ -104,6 +117,15 @@ impl Upstash {
             Some(_) => format!("https://localhost:{}", self.port),
             None => format!("http://127.0.0.1:{}", self.port),
         }
+    }
+
+    /// The settings that lead to it.
+    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("REDIS_PROTOCOL", "rest".to_owned()),
+            ("UPSTASH_REDIS_REST_URL", self.url()),
+            ("UPSTASH_REDIS_REST_TOKEN", Self::TOKEN.to_owned()),
+        ]
     }
 
     /// Lets every request from now on go wrong.
@@ -196,6 +218,13 @@ fn error(status: u16, text: &str) -> (u16, Json) {
 }
 
 impl Server {
+    fn see(&self, path: &str, commands: &[Command], headers: hyper::HeaderMap) {
+        let mut seen = lock(&self.seen);
+        if seen.len() < MAX_SEEN {
+            seen.push(Seen { path: path.to_owned(), commands: commands.iter().map(Command::text).collect(), headers });
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> (u16, Json) {
         let (head, body) = request.into_parts();
         if ![Method::GET, Method::HEAD, Method::POST, Method::PUT].contains(&head.method) {
@@ -223,8 +252,7 @@ impl Server {
             Ok(commands) => commands,
             Err(text) => return error(400, text),
         };
-        let texts = commands.iter().map(Command::text).collect();
-        lock(&self.seen).push(Seen { path: path.clone(), commands: texts, headers: head.headers });
+        self.see(&path, &commands, head.headers);
         let encode = |value| reply::json(value, base64);
         match path.as_str() {
             "/pipeline" => (200, Json::Array(self.run(commands).await.into_iter().map(encode).collect())),
