@@ -30,6 +30,9 @@ pub enum HistoryError {
     /// This time: it is worth another attempt.
     #[error(transparent)]
     Failed(#[from] Box<dyn std::error::Error + Send + Sync>),
+    /// Not yet: it is not written that there is such an agent.
+    #[error("the agent is not written yet")]
+    NotYet,
     /// Never: this life of the agent is over, and another may have begun.
     #[error("this life of the agent is over")]
     LifeIsOver,
@@ -177,14 +180,19 @@ impl<H: History> Store<H> {
                 tracing::warn!(messages = messages.len(), "messages are dropped: this life of the agent is over");
                 return;
             }
+            let is_early = matches!(error, HistoryError::NotYet);
             if closed {
                 attempts_left -= 1;
+                if attempts_left == 0 && is_early {
+                    tracing::debug!("an agent ended before it was written that there is one");
+                    return;
+                }
                 if attempts_left == 0 {
                     let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
                     tracing::error!(%error, ?ids, "messages of an ended agent could not be stored and are lost");
                     return;
                 }
-            } else {
+            } else if !is_early {
                 tracing::warn!(%error, messages = messages.len(), "messages could not be stored; will try again");
             }
             self.queue.put_back(messages);

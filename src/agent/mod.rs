@@ -1,4 +1,5 @@
-//! What an agent is while it lives: a program in a pseudo-terminal, and the conversation that its screen shows.
+//! What an agent is while it lives: a program in a pseudo-terminal, and the conversation that its screen shows. Or ([`remote`]) one
+//! that another server runs, and whose conversation is followed.
 //!
 //! [`Workspace`] is where it works, [`Launch`] what is started there, [`LiveAgent`] the agent itself, [`History`] where its messages
 //! are kept. The way of a user message: [`LiveAgent::send_user`] -> `live` (claim, type, Return, reaction) -> `pty` -> the program ->
@@ -10,6 +11,7 @@ mod history;
 mod launch;
 mod live;
 mod pty;
+mod remote;
 mod supervisor;
 mod terminal;
 mod typing;
@@ -18,5 +20,6 @@ mod workspace;
 pub use self::history::{History, HistoryError};
 pub use self::launch::{Launch, SpawnError, environment};
 pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, Subscription, Told};
+pub use self::remote::{AttachOptions, RemoteError, Unreachable};
 pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, Whereabouts, reseal_env};
 pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};

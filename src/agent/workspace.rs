@@ -163,7 +163,7 @@ impl Copy {
 }
 
 /// The last component of a name that a client gave, which names nothing outside its folder.
-fn base_name(name: &str) -> &str {
+pub(super) fn base_name(name: &str) -> &str {
     let name = name.rsplit('/').next().unwrap_or_default();
     let fits = !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES && !name.contains('\0');
     if fits { name } else { "file" }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
@@ -21,14 +22,23 @@ pub struct Agent {
     /// agent's working directory.
     #[serde(rename = "agent_home_template")]
     pub home_template: Option<PathBuf>,
-    /// Agents that may live on this server at once.
+    /// Agents that may live on this server at once, remote ones among them.
     #[serde(rename = "agent_max_running", deserialize_with = "value::whole::<_, 1, 10_000, _>")]
     pub max_running: usize,
+    /// Networks beside the public internet in which remote agents may be.
+    #[serde(rename = "agent_remote_allowed_networks", deserialize_with = "value::list")]
+    pub remote_allowed_networks: Vec<IpNet>,
 }
 
 impl Default for Agent {
     fn default() -> Self {
-        Self { allow_custom_commands: false, env_passthrough: Vec::new(), home_template: None, max_running: 100 }
+        Self {
+            allow_custom_commands: false,
+            env_passthrough: Vec::new(),
+            home_template: None,
+            max_running: 100,
+            remote_allowed_networks: Vec::new(),
+        }
     }
 }
 

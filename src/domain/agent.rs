@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, Expected, TenantId, UserId};
+use super::{AgentId, Expected, RemoteUrl, TenantId, UserId};
 
 /// What is known of an agent, living or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +21,8 @@ pub struct Agent {
     pub name: Option<String>,
     /// Which coding agent it is.
     pub agent_type: AgentType,
-    /// How it is spoken to.
-    pub transport: Transport,
-    /// Program and arguments it is started with.
-    pub command: Vec<String>,
-    /// Size of its terminal.
-    pub terminal: TerminalSize,
+    /// What it is, and so how it is spoken to.
+    pub kind: AgentKind,
     /// Whether it lives.
     pub state: AgentState,
     /// Exit status of its program, once it ended by itself.
@@ -40,15 +37,57 @@ pub struct Agent {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
+/// What an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentKind {
+    /// A program in a terminal of this server.
+    Program {
+        /// Program and arguments it is started with.
+        command: Vec<String>,
+        /// Size of its terminal.
+        terminal: TerminalSize,
+    },
+    /// An agent that another server runs.
+    Remote {
+        /// Where.
+        url: RemoteUrl,
+    },
+}
+
+impl AgentKind {
+    /// How such an agent is spoken to.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match self {
+            Self::Program { .. } => Transport::Pty,
+            Self::Remote { .. } => Transport::Remote,
+        }
+    }
+}
+
 /// What a new agent is asked to be; parsed, allowed, not yet started.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NewAgent {
     /// A name for people.
     pub name: Option<String>,
     /// Which coding agent.
     pub agent_type: AgentType,
-    /// How it is spoken to.
-    pub transport: Transport,
+    /// What it is.
+    pub kind: NewAgentKind,
+}
+
+/// What a new agent is.
+#[derive(Debug, Clone)]
+pub enum NewAgentKind {
+    /// A program to start.
+    Program(NewProgram),
+    /// An agent of another server.
+    Remote(NewRemote),
+}
+
+/// A program to start as an agent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewProgram {
     /// Program and arguments.
     pub command: Vec<String>,
     /// Further environment variables; may hold secrets.
@@ -59,15 +98,20 @@ pub struct NewAgent {
     pub terminal: TerminalSize,
 }
 
-impl fmt::Debug for NewAgent {
+impl fmt::Debug for NewProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let env: Vec<_> = self.env.keys().collect();
-        f.debug_struct("NewAgent")
-            .field("agent_type", &self.agent_type)
-            .field("command", &self.command)
-            .field("env", &env)
-            .finish_non_exhaustive()
+        f.debug_struct("NewProgram").field("command", &self.command).field("env", &env).finish_non_exhaustive()
     }
+}
+
+/// An agent of another server to attach to.
+#[derive(Debug, Clone)]
+pub struct NewRemote {
+    /// Where it is.
+    pub url: RemoteUrl,
+    /// What that server asks for as a bearer token, if it does.
+    pub token: Option<SecretString>,
 }
 
 /// Which coding agent a program is: selects how its screen is read. Names and aliases are those of the AgentAPI protocol.
@@ -161,6 +205,8 @@ impl fmt::Display for AgentType {
 pub enum Transport {
     /// By typing into its terminal and reading its screen.
     Pty,
+    /// By the `AgentAPI` protocol, with the server that runs it.
+    Remote,
 }
 
 impl Transport {
@@ -169,6 +215,7 @@ impl Transport {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pty => "pty",
+            Self::Remote => "remote",
         }
     }
 }
@@ -177,7 +224,11 @@ impl FromStr for Transport {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        if text == "pty" { Ok(Self::Pty) } else { Err(Expected("pty")) }
+        match text {
+            "pty" => Ok(Self::Pty),
+            "remote" => Ok(Self::Remote),
+            _ => Err(Expected("pty or remote")),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod message;
 mod password;
 mod principal;
 mod random;
+mod remote_url;
 mod service;
 mod sessions_of;
 mod store;
@@ -17,7 +18,9 @@ mod tenant;
 mod tenant_limits;
 mod user;
 
-pub use self::agent::{Agent, AgentState, AgentType, NewAgent, TerminalSize, Transport};
+pub use self::agent::{
+    Agent, AgentKind, AgentState, AgentType, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
+};
 pub use self::cache_key::{CacheId, CacheKey};
 pub use self::changed::Changed;
 pub use self::event_id::{EventId, Fence};
@@ -27,6 +30,7 @@ pub use self::message::{AgentStatus, Message, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};
 pub use self::principal::Principal;
 pub use self::random::random_bytes;
+pub use self::remote_url::RemoteUrl;
 pub use self::service::Service;
 pub use self::sessions_of::SessionsOf;
 pub use self::store::StoreUnavailable;

@@ -66,6 +66,7 @@ codes! {
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "Redis is not available now";
     DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE, "Postgres is not available now";
     CircuitOpen = "circuit_open", SERVICE_UNAVAILABLE, "A service that this needs fails, and is not called for a while";
+    AgentUnreachable = "agent_unreachable", SERVICE_UNAVAILABLE, "The remote agent cannot be reached now";
     AgentLimitReached = "agent_limit_reached", SERVICE_UNAVAILABLE, "This server runs as many agents as it may";
     DeadlineExceeded = "deadline_exceeded", GATEWAY_TIMEOUT, "The request took too long";
     AgentUnresponsive = "agent_unresponsive", GATEWAY_TIMEOUT, "The agent does not react";

@@ -35,13 +35,21 @@ pub struct Call {
     pub(super) deadline: Instant,
     /// Attempts before this one.
     pub(super) attempts: u32,
+    /// Whether there is no other attempt than the first, whatever becomes of it.
+    pub(super) once: bool,
 }
 
 impl Call {
     /// A call that begins now.
     #[must_use]
     pub fn new(service: Service, request: Request<Body>, timeouts: Timeouts) -> Self {
-        Self { service, request, timeouts, deadline: Instant::now() + timeouts.total, attempts: 0 }
+        Self { service, request, timeouts, deadline: Instant::now() + timeouts.total, attempts: 0, once: false }
+    }
+
+    /// A call that begins now, and is not tried again.
+    #[must_use]
+    pub fn once(service: Service, request: Request<Body>, timeout: Duration) -> Self {
+        Self { once: true, ..Self::new(service, request, Timeouts { total: timeout, attempt: timeout }) }
     }
 
     /// The request.
@@ -53,7 +61,8 @@ impl Call {
     /// The same once more, if it may be sent twice: its method is idempotent (RFC 9110, 9.2.2) and its body is kept.
     pub(super) fn again(&self) -> Option<Self> {
         const IDEMPOTENT: [Method; 5] = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
-        let body = IDEMPOTENT.contains(self.request.method()).then(|| self.request.body().again()).flatten()?;
+        let repeatable = !self.once && IDEMPOTENT.contains(self.request.method());
+        let body = repeatable.then(|| self.request.body().again()).flatten()?;
         let mut request = Request::new(body);
         *request.method_mut() = self.request.method().clone();
         *request.uri_mut() = self.request.uri().clone();

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
 
-use super::{Resolve, ResolveError};
+use super::{Resolve, ResolveError, keep_alive};
 use crate::tls;
 
 /// How long making a connection may take, all addresses and TLS included. Each address of a name has an equal share of it, so that one
@@ -83,8 +84,7 @@ impl Connector {
         addresses.truncate(MAX_ADDRESSES);
         let share = CONNECT_TIMEOUT / u32::try_from(addresses.len().max(1)).unwrap_or(1);
         for address in addresses {
-            let connected = timeout(share, TcpStream::connect(address)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
-            match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            match timeout(share, connected(address)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -118,6 +118,13 @@ impl Service<Uri> for Connector {
             timeout(CONNECT_TIMEOUT, connector.connect(&uri)).await.map_err(late)?.map(TokioIo::new)
         })
     }
+}
+
+async fn connected(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    keep_alive::watch(&stream)?;
+    Ok(stream)
 }
 
 /// A connection.

@@ -6,6 +6,7 @@
 //!                                                              -> connect (TCP, TLS) -> resolve (names to permitted addresses)
 //! ```
 
+mod address_policy;
 mod body;
 mod bound;
 mod call;
@@ -13,20 +14,25 @@ mod client;
 mod connect;
 mod deadline;
 mod error;
+mod guarded_resolver;
+mod keep_alive;
 mod observe;
 mod resolve;
 mod retry;
 mod stack;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::{Request, Response};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
+pub use self::address_policy::{AddressPolicy, Forbidden};
 pub use self::body::{Body, BoxError};
 pub use self::call::{Call, Timeouts};
 pub use self::error::OutboundError;
+pub use self::guarded_resolver::GuardedResolver;
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::stack::around;
 
@@ -40,7 +46,7 @@ pub struct Outbound {
     stack: BoxCloneSyncService<Call, Response<Body>, OutboundError>,
 }
 
-/// How names become addresses, for each kind of service. What may be connected to is decided there. Connections are never shared
+/// How names become addresses, for each kind of service. What may be connected to is decided there ([`GuardedResolver`]). Connections are never shared
 /// between the two.
 #[derive(Clone)]
 pub struct Resolvers {
@@ -84,5 +90,18 @@ impl Outbound {
         timeouts: Timeouts,
     ) -> Result<Response<Body>, OutboundError> {
         self.stack.clone().oneshot(Call::new(service, request, timeouts)).await
+    }
+
+    /// As [`Outbound::call`], but tried once only, for callers who try again in their own time.
+    ///
+    /// # Errors
+    /// [`OutboundError`].
+    pub async fn call_once(
+        &self,
+        service: Service,
+        request: Request<Body>,
+        timeout: Duration,
+    ) -> Result<Response<Body>, OutboundError> {
+        self.stack.clone().oneshot(Call::once(service, request, timeout)).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode, header};
 use tower::ServiceBuilder;
 use tower::retry::RetryLayer;
@@ -44,6 +45,8 @@ fn classify(service: Service, result: &Result<Response<Body>, OutboundError>) ->
     match result {
         // Another server of ours answers: what it says is about the agent that was asked for, and no reason to cut off the others.
         Ok(_) if matches!(service, Service::Replica(_)) => Outcome::Success,
+        // What is wrong with the message, not with the server: coder/agentapi says all of that as 500, even that its agent is busy.
+        Ok(answer) if matches!(service, Service::Agent(_)) && is_agents_own(answer) => Outcome::Neutral,
         Ok(answer) if answer.status().is_server_error() => Outcome::Failure,
         Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
             retry_after(answer).map_or(Outcome::Neutral, Outcome::Throttled)
@@ -59,6 +62,12 @@ fn classify(service: Service, result: &Result<Response<Body>, OutboundError>) ->
             | OutboundError::Invalid(_),
         ) => Outcome::Neutral,
     }
+}
+
+/// Whether an answer of an agent's server is an error that it has thought about.
+fn is_agents_own(answer: &Response<Body>) -> bool {
+    let is_problem = |value: &HeaderValue| value.as_bytes().starts_with(b"application/problem+json");
+    answer.status() == StatusCode::INTERNAL_SERVER_ERROR && answer.headers().get(header::CONTENT_TYPE).is_some_and(is_problem)
 }
 
 /// `Retry-After` in seconds. A date depends on two clocks: as if there were none.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Action, AuditEntry, Database, DatabaseError, audit};
 use crate::domain::{
-    Agent, AgentId, AgentState, AgentType, Fence, ReplicaId, TenantId, TenantScope, TerminalSize, Transport, UserId,
+    Agent, AgentId, AgentKind, AgentState, AgentType, Fence, ReplicaId, TenantId, TenantScope, TerminalSize, Transport, UserId,
 };
 
 /// The agents of a tenant.
@@ -24,14 +24,10 @@ pub struct NewAgentRow<'a> {
     pub name: Option<&'a str>,
     /// Which coding agent.
     pub agent_type: AgentType,
-    /// How it is spoken to.
-    pub transport: Transport,
-    /// Program and arguments.
-    pub command: &'a [String],
-    /// Its sealed environment.
+    /// What it is.
+    pub kind: &'a AgentKind,
+    /// Its sealed environment; of a remote agent, its token.
     pub sealed_env: &'a [u8],
-    /// Size of its terminal.
-    pub terminal: TerminalSize,
     /// The server that runs it.
     pub replica: ReplicaId,
     /// Who started it.
@@ -43,7 +39,7 @@ pub struct NewAgentRow<'a> {
 pub struct StoredAgent {
     /// The agent.
     pub agent: Agent,
-    /// Its sealed environment.
+    /// Its sealed environment; of a remote agent, its token.
     pub sealed_env: Vec<u8>,
     /// The server that runs it, or ran it last.
     pub replica: ReplicaId,
@@ -59,6 +55,7 @@ struct AgentRow {
     agent_type: String,
     transport: String,
     command: Vec<String>,
+    remote_url: Option<String>,
     sealed_env: Vec<u8>,
     terminal_width: i32,
     terminal_height: i32,
@@ -76,17 +73,13 @@ impl TryFrom<AgentRow> for StoredAgent {
     type Error = DatabaseError;
 
     fn try_from(row: AgentRow) -> Result<Self, DatabaseError> {
-        let side = |length: i32| u16::try_from(length).map_err(|_| DatabaseError::Corrupt("agents.terminal_width"));
-        let terminal = TerminalSize::new(side(row.terminal_width)?, side(row.terminal_height)?)
-            .map_err(|_| DatabaseError::Corrupt("agents.terminal_width"))?;
+        let kind = row.kind()?;
         let agent = Agent {
             tenant_id: TenantId::from_uuid(row.tenant_id),
             id: AgentId::from_uuid(row.id),
             name: row.name,
             agent_type: row.agent_type.parse().map_err(|_| DatabaseError::Corrupt("agents.agent_type"))?,
-            transport: row.transport.parse().map_err(|_| DatabaseError::Corrupt("agents.transport"))?,
-            command: row.command,
-            terminal,
+            kind,
             state: row.state.parse().map_err(|_| DatabaseError::Corrupt("agents.state"))?,
             exit_code: row.exit_code,
             created_by: UserId::from_uuid(row.created_by),
@@ -103,6 +96,24 @@ impl TryFrom<AgentRow> for StoredAgent {
     }
 }
 
+impl AgentRow {
+    fn kind(&self) -> Result<AgentKind, DatabaseError> {
+        match self.transport.parse().map_err(|_| DatabaseError::Corrupt("agents.transport"))? {
+            Transport::Pty => {
+                let side = |length: i32| u16::try_from(length).ok();
+                let sides = side(self.terminal_width).zip(side(self.terminal_height));
+                let terminal = sides.and_then(|(width, height)| TerminalSize::new(width, height).ok());
+                let terminal = terminal.ok_or(DatabaseError::Corrupt("agents.terminal_width"))?;
+                Ok(AgentKind::Program { command: self.command.clone(), terminal })
+            }
+            Transport::Remote => {
+                let url = self.remote_url.as_deref().and_then(|url| url.parse().ok());
+                Ok(AgentKind::Remote { url: url.ok_or(DatabaseError::Corrupt("agents.remote_url"))? })
+            }
+        }
+    }
+}
+
 impl<'a> Agents<'a> {
     pub(super) const fn new(database: &'a Database, scope: TenantScope) -> Self {
         Self { database, scope }
@@ -113,11 +124,16 @@ impl<'a> Agents<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn insert(&self, new: &NewAgentRow<'_>) -> Result<Option<Agent>, DatabaseError> {
+        let (command, terminal, url) = match new.kind {
+            AgentKind::Program { command, terminal } => (command.as_slice(), *terminal, None),
+            // It has none of ours; the columns are not null.
+            AgentKind::Remote { url } => (Default::default(), TerminalSize::default(), Some(url.as_str())),
+        };
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<AgentRow> = sqlx::query_as(
             "INSERT INTO agents (tenant_id, id, name, agent_type, transport, command, sealed_env, terminal_width,
-                                 terminal_height, state, replica_id, created_by)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', replicas.id, $11
+                                 terminal_height, state, replica_id, created_by, remote_url)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', replicas.id, $11, $12
              FROM replicas WHERE replicas.id = $10 FOR KEY SHARE
              RETURNING *",
         )
@@ -125,13 +141,14 @@ impl<'a> Agents<'a> {
         .bind(new.id.as_uuid())
         .bind(new.name)
         .bind(new.agent_type.as_str())
-        .bind(new.transport.as_str())
-        .bind(new.command)
+        .bind(new.kind.transport().as_str())
+        .bind(command)
         .bind(new.sealed_env)
-        .bind(i32::from(new.terminal.width()))
-        .bind(i32::from(new.terminal.height()))
+        .bind(i32::from(terminal.width()))
+        .bind(i32::from(terminal.height()))
         .bind(new.replica.as_uuid())
         .bind(new.created_by.as_uuid())
+        .bind(url)
         .fetch_optional(&mut *transaction)
         .await?;
         if row.is_some() {

@@ -43,7 +43,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "session",
         ],
     ),
-    ("agent", &["cache", "config", "domain", "postgres"]),
+    ("agent", &["cache", "config", "domain", "outbound", "postgres"]),
     ("session", &["config", "domain", "redis"]),
     ("rate_limit", &["config", "domain", "postgres", "redis"]),
     ("cache", &["domain", "postgres", "redis"]),

@@ -1,4 +1,5 @@
-//! A live agent: one task owns its program, terminal and conversation; everybody else has a handle.
+//! A live agent: one task owns its program, terminal and conversation; everybody else has a handle. Of an agent that another server
+//! runs, one task owns the connection (`../remote/`), and the handle is the same.
 //!
 //! Everything is driven by events. The task sleeps until the program writes, somebody asks something, or the one timer that is
 //! needed is due; an idle agent has no timer at all. Readers never wait for the task: they read a projection.
@@ -10,6 +11,7 @@ mod outbox;
 mod pace;
 mod projection;
 mod sending;
+mod typist;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +21,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::{AgentState, AgentStatus, AgentType, EventId, Fence, Message, TerminalSize, Transport};
 
-use super::history::{History, Saved};
+use super::history::History;
 use super::launch::{Launch, SpawnError};
+use super::remote::{AttachOptions, Remote, RemoteError, Unreachable};
 use super::typing;
+use crate::outbound::Outbound;
 
-use self::actor::{Actor, Command};
+use self::actor::Actor;
 pub use self::pace::Pace;
-use self::projection::Projection;
+pub(super) use self::projection::Projection;
 pub use self::projection::{AgentEvent, ScreenSubscription, Subscription, Told};
+use self::typist::Typist;
 
 /// Largest user message or piece of raw input, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
@@ -60,12 +65,15 @@ pub struct LiveAgent(Arc<Shared>);
 
 struct Shared {
     agent_type: AgentType,
-    pace: Pace,
     projection: Arc<Projection>,
-    screen: watch::Receiver<Arc<str>>,
-    commands: mpsc::Sender<Command>,
-    saved: Saved,
+    driver: Driver,
     ended: watch::Receiver<Option<Ended>>,
+}
+
+/// How it is spoken to.
+enum Driver {
+    Typist(Typist),
+    Remote(Remote),
 }
 
 /// How an agent ended.
@@ -88,7 +96,7 @@ impl Ended {
 }
 
 /// Why something was not sent to an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// There is nothing to send.
     #[error("message must not be empty")]
@@ -105,6 +113,9 @@ pub enum SendError {
     /// The agent has ended.
     #[error("the agent has ended")]
     Ended,
+    /// A remote agent's server did not take it. Whether the agent has it is not known where there was no answer.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 impl LiveAgent {
@@ -123,7 +134,42 @@ impl LiveAgent {
         let (actor, saved) = Actor::start(options, history, tasks, screen)?;
         let projection = actor.projection();
         actor.run(inbox, ended, tasks);
-        Ok(Self(Arc::new(Shared { agent_type, pace, projection, screen: screens, commands, saved, ended: ending })))
+        let driver = Driver::Typist(Typist { pace, screen: screens, commands, saved });
+        Ok(Self(Arc::new(Shared { agent_type, projection, driver, ended: ending })))
+    }
+
+    /// Attaches to an agent that another server runs: follows it until it is stopped, which lets it go. Its tasks run on `tasks`.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    #[must_use]
+    pub fn attach(options: AttachOptions, outbound: Outbound, history: impl History, tasks: &TaskTracker) -> Self {
+        let agent_type = options.agent_type;
+        let (ended, ending) = watch::channel(None);
+        let (remote, projection) = Remote::attach(options, outbound, history, ended, tasks);
+        Self(Arc::new(Shared { agent_type, projection, driver: Driver::Remote(remote), ended: ending }))
+    }
+
+    /// Waits for the first word of a remote agent; any other is there.
+    ///
+    /// # Errors
+    /// [`RemoteError`], if it cannot be followed at first; that is tried again and again nevertheless.
+    pub async fn attached(&self) -> Result<(), RemoteError> {
+        match &self.0.driver {
+            Driver::Typist(_) => Ok(()),
+            Driver::Remote(remote) => remote.attached().await,
+        }
+    }
+
+    /// Whether its status is how it is, and not how a remote agent was when it was last heard of.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    pub fn reachable(&self) -> Result<(), Unreachable> {
+        match &self.0.driver {
+            Driver::Typist(_) => Ok(()),
+            Driver::Remote(remote) => remote.reachable(),
+        }
     }
 
     /// Whether it takes a user message.
@@ -132,7 +178,7 @@ impl LiveAgent {
         self.0.projection.status()
     }
 
-    /// How its screen is read.
+    /// Which coding agent it is.
     #[must_use]
     pub fn agent_type(&self) -> AgentType {
         self.0.agent_type
@@ -141,7 +187,10 @@ impl LiveAgent {
     /// How it is spoken to.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        Transport::Pty
+        match &self.0.driver {
+            Driver::Typist(_) => Transport::Pty,
+            Driver::Remote(_) => Transport::Remote,
+        }
     }
 
     /// Everything said so far, in order.
@@ -150,10 +199,14 @@ impl LiveAgent {
         self.0.projection.messages()
     }
 
-    /// Its screen: rows without trailing blanks, joined by line feeds, without blank rows at the end.
+    /// Its screen: rows without trailing blanks, joined by line feeds, without blank rows at the end. That of a remote agent is shown
+    /// to whoever watches it only.
     #[must_use]
     pub fn screen(&self) -> Arc<str> {
-        Arc::clone(&self.0.screen.borrow())
+        match &self.0.driver {
+            Driver::Typist(typist) => typist.screen(),
+            Driver::Remote(_) => Arc::from(""),
+        }
     }
 
     /// What happened after the event `seen`, and all that happens from now on; everything said so far and the status, if nothing was
@@ -164,56 +217,79 @@ impl LiveAgent {
     }
 
     /// The screen now and as it changes.
-    #[must_use]
-    pub fn subscribe_screen(&self) -> ScreenSubscription {
-        ScreenSubscription::new(self.0.screen.clone())
+    ///
+    /// # Errors
+    /// [`RemoteError`], if a remote agent's server does not show it.
+    pub async fn subscribe_screen(&self) -> Result<ScreenSubscription, RemoteError> {
+        match &self.0.driver {
+            Driver::Typist(typist) => Ok(typist.subscribe_screen()),
+            Driver::Remote(remote) => remote.subscribe_screen().await,
+        }
     }
 
     /// Types a user message, without white space around it, and hands it in. Returns once the agent has begun to work on it and the
     /// message is stored (or the store has had [`Pace::stored`]; it is stored later then). Dropping the future does not take back
     /// the message.
     ///
+    /// That to a remote agent is passed on, and stored as its server tells of it.
+    ///
     /// # Errors
     /// [`SendError`]; the message is not in the conversation then.
     pub async fn send_user(&self, text: &str) -> Result<(), SendError> {
         let text = trim_ascii(text);
         check_message(text)?;
-        let text = Arc::from(text);
-        let stored_at = self.ask(|reply| Command::User { text, reply }).await?;
-        let mut saved = self.0.saved.clone();
-        let stored = saved.wait_for(|number| *number >= stored_at);
-        if !matches!(tokio::time::timeout(self.0.pace.stored, stored).await, Ok(Ok(_))) {
-            tracing::warn!("a user message was sent before it could be stored");
+        match &self.0.driver {
+            Driver::Typist(typist) => typist.send_user(text).await,
+            Driver::Remote(remote) => {
+                let news = Subscription::from_now(&self.0.projection);
+                remote.send_user(text, news).await
+            }
         }
-        Ok(())
     }
 
     /// Writes `keys` to the agent's terminal as they are, whatever its status; nothing is recorded. Returns once they are queued,
-    /// behind what is already being typed.
+    /// behind what is already being typed; or, to a remote agent, passed on.
     ///
     /// # Errors
-    /// [`SendError::TooLong`], [`SendError::Ended`], or [`SendError::Unresponsive`] if the agent has not read its input for long.
+    /// [`SendError::TooLong`], [`SendError::Ended`], [`SendError::Unresponsive`] if the agent has not read its input for long, or
+    /// [`SendError::Remote`].
     pub async fn send_raw(&self, keys: &str) -> Result<(), SendError> {
         if keys.len() > MAX_TEXT {
             return Err(SendError::TooLong);
         }
-        let keys = keys.into();
-        self.ask(|reply| Command::Raw { keys, reply }).await
+        match &self.0.driver {
+            Driver::Typist(typist) => typist.send_raw(keys).await,
+            Driver::Remote(remote) => remote.send_raw(keys).await,
+        }
     }
 
-    /// Gives its terminal another size.
+    /// Gives its terminal another size; that of a remote agent is its server's.
     ///
     /// # Errors
     /// [`SendError::Ended`].
     pub async fn resize(&self, size: TerminalSize) -> Result<(), SendError> {
-        self.0.commands.send(Command::Resize(size)).await.map_err(|_| SendError::Ended)
+        match &self.0.driver {
+            Driver::Typist(typist) => typist.resize(size).await,
+            Driver::Remote(_) => Ok(()),
+        }
     }
 
     /// Stops it: asks its processes to end, kills them after `grace`, stores what is not stored. Returns once all that is done; for
-    /// one that ended already, at once.
+    /// one that ended already, at once. A remote agent is let go, and goes on at its server.
     pub async fn stop(&self, grace: Duration) -> Ended {
-        let _ended_already = self.0.commands.send(Command::Stop { grace }).await;
+        match &self.0.driver {
+            Driver::Typist(typist) => typist.stop(grace).await,
+            Driver::Remote(remote) => remote.detach(),
+        }
         self.wait_ended().await
+    }
+
+    /// Its remote part, if it is one.
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        match &self.0.driver {
+            Driver::Typist(_) => None,
+            Driver::Remote(remote) => Some(remote),
+        }
     }
 
     /// How it ended; `None` while it lives.
@@ -228,12 +304,6 @@ impl LiveAgent {
         let known = ended.wait_for(Option::is_some).await.ok().and_then(|ended| *ended);
         // Its task is gone without a word: the runtime was shut down.
         known.unwrap_or(Ended { stopped: true, exit_code: None, signal: None })
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SendError> {
-        let (reply, answer) = oneshot::channel();
-        self.0.commands.send(command(reply)).await.map_err(|_| SendError::Ended)?;
-        answer.await.unwrap_or(Err(SendError::Ended))
     }
 }
 

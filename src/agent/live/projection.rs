@@ -29,7 +29,7 @@ pub struct Told {
 }
 
 /// The state that readers see, under a lock held only to copy pointers, and the news that it has changed.
-pub(super) struct Projection {
+pub(in crate::agent) struct Projection {
     state: RwLock<State>,
     latest: watch::Sender<Latest>,
 }
@@ -37,8 +37,10 @@ pub(super) struct Projection {
 struct State {
     status: AgentStatus,
     status_event: EventId,
-    /// Those that were told of later come later.
+    /// In order of their ids.
     messages: Arc<Vec<Message>>,
+    /// After this event, those that were told of later come later: none but the last was told of.
+    in_order_after: EventId,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,34 +51,41 @@ struct Latest {
 
 impl Projection {
     /// `event` told of the status, after all `messages`.
-    pub(super) fn new(messages: Vec<Message>, status: AgentStatus, event: EventId) -> Self {
-        let state = State { status, status_event: event, messages: Arc::new(messages) };
+    pub(in crate::agent) fn new(messages: Vec<Message>, status: AgentStatus, event: EventId) -> Self {
+        let in_order = messages.is_sorted_by_key(|message| message.event);
+        let in_order_after = if in_order { EventId::from_i64(0) } else { event };
+        let state = State { status, status_event: event, messages: Arc::new(messages), in_order_after };
         Self { state: RwLock::new(state), latest: watch::Sender::new(Latest { event, ended: false }) }
     }
 
-    pub(super) fn status(&self) -> AgentStatus {
+    pub(in crate::agent) fn status(&self) -> AgentStatus {
         self.read().status
     }
 
-    pub(super) fn messages(&self) -> Arc<Vec<Message>> {
+    pub(in crate::agent) fn messages(&self) -> Arc<Vec<Message>> {
         Arc::clone(&self.read().messages)
     }
 
     /// Tells that a message is new, or has new content.
-    pub(super) fn tell_message(&self, message: Message) {
+    pub(in crate::agent) fn tell_message(&self, message: Message) {
         let event = message.event;
         let mut state = self.write();
         let messages = Arc::make_mut(&mut state.messages);
-        match messages.last_mut() {
-            Some(last) if last.id == message.id => *last = message,
-            _ => messages.push(message),
+        let place = messages.binary_search_by_key(&message.id, |message| message.id);
+        let is_last = place.map_or_else(|place| place == messages.len(), |place| place + 1 == messages.len());
+        match place {
+            Ok(place) => messages[place] = message,
+            Err(place) => messages.insert(place, message),
+        }
+        if !is_last {
+            state.in_order_after = event;
         }
         drop(state);
         self.latest.send_modify(|latest| latest.event = latest.event.max(event));
     }
 
     /// Tells that the agent turned busy or idle.
-    pub(super) fn tell_status(&self, status: AgentStatus, event: EventId) {
+    pub(in crate::agent) fn tell_status(&self, status: AgentStatus, event: EventId) {
         let mut state = self.write();
         (state.status, state.status_event) = (status, event);
         drop(state);
@@ -84,7 +93,7 @@ impl Projection {
     }
 
     /// Ends every subscription, once it has had all events.
-    pub(super) fn close(&self) {
+    pub(in crate::agent) fn close(&self) {
         self.latest.send_modify(|latest| latest.ended = true);
     }
 
@@ -100,16 +109,17 @@ impl Projection {
 impl State {
     /// Every message in order, then the status, as the protocol begins a stream.
     fn snapshot(&self) -> VecDeque<Told> {
-        // Who is cut off before the status has not been told of it, though some messages may be newer.
-        let before_status = self.status_event.previous();
-        let messages = self.messages.iter().map(|message| Told { id: message.event.min(before_status), ..Told::of(message) });
-        let latest = self.messages.last().map_or(self.status_event, |last| last.event.max(self.status_event));
-        messages.chain([Told { id: latest, event: AgentEvent::StatusChange(self.status) }]).collect()
+        let latest = self.messages.iter().map(|message| message.event).fold(self.status_event, EventId::max);
+        let mut told = Told::in_order(&self.messages, self.status_event.previous());
+        told.push_back(Told { id: latest, event: AgentEvent::StatusChange(self.status) });
+        told
     }
 
     /// What happened after `seen`, each thing as it is now, in the order in which it came to be so.
     fn since(&self, seen: EventId) -> VecDeque<Told> {
-        let messages = self.messages.iter().rev().take_while(|message| message.event > seen).map(Told::of);
+        let in_order = seen >= self.in_order_after;
+        let newest = self.messages.iter().rev().take_while(|message| !in_order || message.event > seen);
+        let messages = newest.filter(|message| message.event > seen).map(Told::of);
         let status = Told { id: self.status_event, event: AgentEvent::StatusChange(self.status) };
         let mut told: Vec<Told> = messages.chain((self.status_event > seen).then_some(status)).collect();
         told.sort_unstable_by_key(|told| told.id);
@@ -118,6 +128,30 @@ impl State {
 }
 
 impl Told {
+    /// What was said, as it is told to somebody who has been told everything up to `seen`: the whole conversation in its order where
+    /// that is nothing, and else what is newer.
+    #[must_use]
+    pub fn again(messages: &[Message], seen: Option<EventId>) -> Vec<Self> {
+        let Some(seen) = seen else {
+            let latest = messages.iter().map(|message| message.event).max();
+            return latest.map(|latest| Self::in_order(messages, latest).into()).unwrap_or_default();
+        };
+        let mut newer: Vec<Self> = messages.iter().filter(|message| message.event > seen).map(Self::of).collect();
+        newer.sort_unstable_by_key(|told| told.id);
+        newer
+    }
+
+    /// The conversation in its order, where something that is told after it happened after `before_rest`. Who is cut off within it lacks
+    /// what comes later in it, though that may have happened earlier: ids say so.
+    fn in_order(messages: &[Message], mut before_rest: EventId) -> VecDeque<Self> {
+        let mut told = VecDeque::with_capacity(messages.len() + 1);
+        for message in messages.iter().rev() {
+            told.push_front(Self { id: message.event.min(before_rest), ..Self::of(message) });
+            before_rest = before_rest.min(message.event.previous());
+        }
+        told
+    }
+
     fn of(message: &Message) -> Self {
         Self { id: message.event, event: AgentEvent::MessageUpdate(message.clone()) }
     }
@@ -135,7 +169,7 @@ pub struct Subscription {
 
 impl Subscription {
     /// Goes on after the event `seen`; from the beginning without it, and where no such event was ever told.
-    pub(super) fn new(projection: &Arc<Projection>, seen: Option<EventId>) -> Self {
+    pub(in crate::agent) fn new(projection: &Arc<Projection>, seen: Option<EventId>) -> Self {
         let mut latest = projection.latest.subscribe();
         let now = latest.borrow_and_update().event;
         let mut subscription = Self { projection: Arc::clone(projection), latest, seen: now, waiting: VecDeque::new() };
@@ -144,6 +178,12 @@ impl Subscription {
             None => subscription.begin(),
         }
         subscription
+    }
+
+    /// What happens from now on.
+    pub(in crate::agent) fn from_now(projection: &Arc<Projection>) -> Self {
+        let now = projection.latest.borrow().event;
+        Self::new(projection, Some(now))
     }
 
     fn begin(&mut self) {
@@ -178,7 +218,7 @@ pub struct ScreenSubscription {
 }
 
 impl ScreenSubscription {
-    pub(super) fn new(mut changes: watch::Receiver<Arc<str>>) -> Self {
+    pub(in crate::agent) fn new(mut changes: watch::Receiver<Arc<str>>) -> Self {
         let screen = Arc::clone(&changes.borrow_and_update());
         Self { screen, changes }
     }

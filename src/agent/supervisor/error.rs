@@ -3,6 +3,8 @@
 use std::io;
 
 use crate::agent::launch::SpawnError;
+use crate::agent::live::SendError;
+use crate::agent::remote::RemoteError;
 use crate::postgres::DatabaseError;
 
 /// Why nothing could be done with an agent.
@@ -29,8 +31,14 @@ pub enum AgentError {
     /// Its program cannot be run, by a mistake of who asked for it.
     #[error(transparent)]
     Program(SpawnError),
+    /// A remote agent cannot be attached to, as its creator asked.
+    #[error(transparent)]
+    Attach(RemoteError),
+    /// A file was not taken.
+    #[error(transparent)]
+    Send(#[from] SendError),
     /// Its secrets cannot be opened.
-    #[error("the agent's environment cannot be opened")]
+    #[error("the agent's secrets cannot be opened")]
     Sealed,
     /// The machine failed.
     #[error(transparent)]

@@ -21,10 +21,11 @@ pub use self::error::AgentError;
 pub use self::ownership::Whereabouts;
 pub use self::sealed_env::reseal as reseal_env;
 use super::live::{Ended, LiveAgent};
-use super::workspace::Workspace;
+use super::workspace::{self, Workspace};
 use crate::cache::Cache;
 use crate::config;
 use crate::domain::{Agent, AgentId, AgentState, Fence, KeyRing, Message, Principal, ReplicaId, TenantId, TenantScope};
+use crate::outbound::Outbound;
 use crate::postgres::{Action, AuditEntry, Database};
 
 /// How long an agent that is asked to end may take before it is killed.
@@ -49,6 +50,8 @@ struct Inner {
     /// Names this server in Postgres, over restarts.
     replica: ReplicaId,
     tasks: TaskTracker,
+    /// What remote agents are called by.
+    outbound: Outbound,
     stopping: CancellationToken,
     /// One for each agent that may live.
     places: Arc<Semaphore>,
@@ -68,11 +71,10 @@ struct Place {
 }
 
 /// An agent that has just begun a life.
-struct Newborn {
+struct Living {
     live: LiveAgent,
     life: Fence,
     over: CancellationToken,
-    permit: OwnedSemaphorePermit,
 }
 
 /// What the supervisor is made of.
@@ -91,6 +93,8 @@ pub struct SupervisorParts {
     pub replica: ReplicaId,
     /// Where tasks are spawned.
     pub tasks: TaskTracker,
+    /// What remote agents are called by.
+    pub outbound: Outbound,
     /// Done once no more agents are to be started.
     pub stopping: CancellationToken,
 }
@@ -99,7 +103,7 @@ impl Supervisor {
     /// Supervises agents, of which none lives yet.
     #[must_use]
     pub fn new(parts: SupervisorParts) -> Self {
-        let SupervisorParts { settings, data_dir, database, cache, keys, replica, tasks, stopping } = parts;
+        let SupervisorParts { settings, data_dir, database, cache, keys, replica, tasks, outbound, stopping } = parts;
         let places = Arc::new(Semaphore::new(settings.max_running));
         Self(Arc::new(Inner {
             settings,
@@ -109,6 +113,7 @@ impl Supervisor {
             keys,
             replica,
             tasks,
+            outbound,
             stopping,
             places,
             live: Mutex::default(),
@@ -121,7 +126,7 @@ impl Supervisor {
         self.0.settings.allow_custom_commands
     }
 
-    /// Stops an agent with all that it started.
+    /// Stops an agent with all that it started; lets a remote one go.
     ///
     /// # Errors
     /// [`AgentError`].
@@ -180,14 +185,16 @@ impl Supervisor {
         Ok(Arc::new(written.to_vec()))
     }
 
-    /// Puts a file where a live agent can read it. Returns its path.
+    /// Puts a file where a live agent can read it. Returns its path there.
     ///
     /// # Errors
     /// [`AgentError`].
-    pub async fn upload(&self, principal: &Principal, id: AgentId, name: &str, content: Vec<u8>) -> Result<PathBuf, AgentError> {
-        self.live(principal, id).await?;
+    pub async fn upload(&self, principal: &Principal, id: AgentId, name: &str, content: Vec<u8>) -> Result<String, AgentError> {
+        if let Some(remote) = self.live(principal, id).await?.remote() {
+            return Ok(remote.upload(workspace::base_name(name), &content).await?);
+        }
         let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
-        Ok(workspace.keep_upload(name, content).await?)
+        Ok(workspace.keep_upload(name, content).await?.display().to_string())
     }
 
     /// Stops every agent, all at the same time.
@@ -209,8 +216,8 @@ impl Supervisor {
     }
 
     /// Gives an agent its place until it ends, and writes that it has.
-    fn supervise(&self, scope: TenantScope, id: AgentId, newborn: Newborn) {
-        let Newborn { live: agent, life, over, permit } = newborn;
+    fn supervise(&self, scope: TenantScope, id: AgentId, living: Living, permit: OwnedSemaphorePermit) {
+        let Living { live: agent, life, over } = living;
         let supervisor = self.clone();
         let left = CancellationToken::new();
         let place =

@@ -8,13 +8,26 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::sealed_env::Safe;
 use super::stored_history::StoredHistory;
-use super::{AgentError, Newborn, Supervisor, sealed_env};
+use super::{AgentError, Living, Supervisor};
 use crate::agent::launch::{self, Launch};
 use crate::agent::live::{LiveAgent, Pace, SpawnOptions};
+use crate::agent::remote::AttachOptions;
 use crate::agent::workspace::Workspace;
-use crate::domain::{Agent, AgentId, AgentState, Fence, NewAgent, Principal, TenantScope};
+use crate::domain::{
+    Agent, AgentId, AgentKind, AgentState, AgentType, Fence, NewAgent, NewAgentKind, NewProgram, NewRemote, Principal,
+    TenantScope,
+};
 use crate::postgres::{NewAgentRow, StoredAgent};
+
+/// A new agent that does not live yet, and its place.
+struct Conceived {
+    id: AgentId,
+    name: Option<String>,
+    agent_type: AgentType,
+    permit: OwnedSemaphorePermit,
+}
 
 impl Supervisor {
     /// Starts a new agent.
@@ -31,46 +44,73 @@ impl Supervisor {
 
     async fn create_now(&self, principal: &Principal, new: NewAgent) -> Result<Agent, AgentError> {
         let permit = self.take_place()?;
-        let id = AgentId::new();
-        let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
+        let NewAgent { name, agent_type, kind } = new;
+        let conceived = Conceived { id: AgentId::new(), name, agent_type, permit };
+        match kind {
+            NewAgentKind::Program(program) => self.create_program(principal, conceived, program).await,
+            NewAgentKind::Remote(remote) => self.create_remote(principal, conceived, remote).await,
+        }
+    }
+
+    async fn create_program(&self, principal: &Principal, new: Conceived, program: NewProgram) -> Result<Agent, AgentError> {
+        let NewProgram { command, env, initial_prompt, terminal } = program;
+        let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), new.id)?;
         workspace.create(new.agent_type, self.0.settings.home_template.as_deref()).await?;
-        let sealed_env = sealed_env::seal(&self.0.keys, principal.tenant(), id, &new.env)?;
+        let sealed_env = self.safe(principal.scope, new.id).seal_env(&env)?;
         let options = SpawnOptions {
-            launch: self.launch(&workspace, &new.command, &new.env),
+            launch: self.launch(&workspace, &command, &env),
             agent_type: new.agent_type,
-            size: new.terminal,
-            initial_prompt: new.initial_prompt,
+            size: terminal,
+            initial_prompt,
             history: Vec::new(),
             life: Fence::FIRST,
             pace: Pace::default(),
         };
-        let newborn = match self.spawn(principal.scope, id, options, permit) {
-            Ok(newborn) => newborn,
-            Err(error) => {
-                workspace.remove().await?;
-                return Err(error);
-            }
+        let kind = AgentKind::Program { command, terminal };
+        let born = match self.spawn(principal.scope, new.id, options) {
+            Ok(living) => self.register(principal, new, living, &kind, &sealed_env).await,
+            Err(error) => Err(error),
         };
-        let row = NewAgentRow {
-            id,
-            name: new.name.as_deref(),
-            agent_type: new.agent_type,
-            transport: new.transport,
-            command: &new.command,
-            sealed_env: &sealed_env,
-            terminal: new.terminal,
-            replica: self.0.replica,
-            created_by: principal.user,
-        };
+        if born.is_err() {
+            workspace.remove().await?;
+        }
+        born
+    }
+
+    async fn create_remote(&self, principal: &Principal, new: Conceived, remote: NewRemote) -> Result<Agent, AgentError> {
+        let NewRemote { url, token } = remote;
+        let sealed = self.safe(principal.scope, new.id).seal_token(&url, token.as_ref())?;
+        let kind = AgentKind::Remote { url: url.clone() };
+        let (id, agent_type) = (new.id, new.agent_type);
+        let options = AttachOptions { id, agent_type, url, token, history: Vec::new(), life: Fence::FIRST };
+        let living = self.attach(principal.scope, options);
+        if let Err(error) = living.live.attached().await {
+            living.live.stop(Duration::ZERO).await;
+            return Err(AgentError::Attach(error));
+        }
+        self.register(principal, new, living, &kind, &sealed).await
+    }
+
+    /// Writes that a new agent runs, and gives it its place; or ends it.
+    async fn register(
+        &self,
+        principal: &Principal,
+        new: Conceived,
+        living: Living,
+        kind: &AgentKind,
+        sealed_env: &[u8],
+    ) -> Result<Agent, AgentError> {
+        let Conceived { id, name, agent_type, permit } = new;
+        let (replica, created_by) = (self.0.replica, principal.user);
+        let row = NewAgentRow { id, name: name.as_deref(), agent_type, kind, sealed_env, replica, created_by };
         let written = self.0.database.agents(principal.scope).insert(&row).await;
         match written.map_err(AgentError::from).and_then(|agent| agent.ok_or(AgentError::Replaced)) {
             Ok(agent) => {
-                self.supervise(principal.scope, id, newborn);
+                self.supervise(principal.scope, id, living, permit);
                 Ok(agent)
             }
             Err(error) => {
-                newborn.live.stop(Duration::ZERO).await;
-                workspace.remove().await?;
+                living.live.stop(Duration::ZERO).await;
                 Err(error)
             }
         }
@@ -94,9 +134,9 @@ impl Supervisor {
         // Of two that restart it at once, one writes that it runs, and starts it.
         let stored = agents.start(id, self.0.replica, principal.user).await?.ok_or(AgentError::Elsewhere)?;
         let (agent, life) = (stored.agent.clone(), stored.life);
-        match self.live_again(principal.scope, stored, permit).await {
-            Ok(newborn) => {
-                self.supervise(principal.scope, id, newborn);
+        match self.live_again(principal.scope, stored).await {
+            Ok(living) => {
+                self.supervise(principal.scope, id, living, permit);
                 Ok(agent)
             }
             Err(error) => {
@@ -107,40 +147,49 @@ impl Supervisor {
     }
 
     /// Brings an agent to life that is written to run here.
-    async fn live_again(
-        &self,
-        scope: TenantScope,
-        stored: StoredAgent,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Newborn, AgentError> {
+    async fn live_again(&self, scope: TenantScope, stored: StoredAgent) -> Result<Living, AgentError> {
         let StoredAgent { agent, sealed_env, life, .. } = stored;
-        let env = sealed_env::open(&self.0.keys, scope.tenant(), agent.id, &sealed_env)?;
-        let history = self.0.database.messages(scope).list(agent.id).await?;
-        let workspace = Workspace::of(&self.0.data_dir, scope.tenant(), agent.id)?;
-        workspace.create(agent.agent_type, self.0.settings.home_template.as_deref()).await?;
-        let options = SpawnOptions {
-            launch: self.launch(&workspace, &agent.command, &env),
-            agent_type: agent.agent_type,
-            size: agent.terminal,
-            initial_prompt: None,
-            history: history.to_vec(),
-            life,
-            pace: Pace::default(),
-        };
-        self.spawn(scope, agent.id, options, permit)
+        let Agent { id, agent_type, .. } = agent;
+        let safe = self.safe(scope, id);
+        let history = self.0.database.messages(scope).list(id).await?.to_vec();
+        match agent.kind {
+            AgentKind::Program { command, terminal } => {
+                let env = safe.open_env(&sealed_env)?;
+                let workspace = Workspace::of(&self.0.data_dir, scope.tenant(), id)?;
+                workspace.create(agent_type, self.0.settings.home_template.as_deref()).await?;
+                let launch = self.launch(&workspace, &command, &env);
+                let pace = Pace::default();
+                let options = SpawnOptions { launch, agent_type, size: terminal, initial_prompt: None, history, life, pace };
+                self.spawn(scope, id, options)
+            }
+            AgentKind::Remote { url } => {
+                let token = safe.open_token(&url, &sealed_env)?;
+                let living = self.attach(scope, AttachOptions { id, agent_type, url, token, history, life });
+                // Its server may be away: it is followed from when it is back, and its status tells so.
+                let _away = living.live.attached().await;
+                Ok(living)
+            }
+        }
     }
 
-    fn spawn(
-        &self,
-        scope: TenantScope,
-        id: AgentId,
-        options: SpawnOptions,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Newborn, AgentError> {
-        let (fence, over) = (options.life, CancellationToken::new());
-        let history = StoredHistory { database: self.0.database.clone(), scope, id, life: fence, over: over.clone() };
-        let live = LiveAgent::spawn(options, history, &self.0.tasks)?;
-        Ok(Newborn { live, life: fence, over, permit })
+    fn spawn(&self, scope: TenantScope, id: AgentId, options: SpawnOptions) -> Result<Living, AgentError> {
+        let (life, over) = (options.life, CancellationToken::new());
+        let history = self.history(scope, id, life, &over);
+        Ok(Living { live: LiveAgent::spawn(options, history, &self.0.tasks)?, life, over })
+    }
+
+    fn attach(&self, scope: TenantScope, options: AttachOptions) -> Living {
+        let (life, over) = (options.life, CancellationToken::new());
+        let history = self.history(scope, options.id, life, &over);
+        Living { live: LiveAgent::attach(options, self.0.outbound.clone(), history, &self.0.tasks), life, over }
+    }
+
+    fn history(&self, scope: TenantScope, id: AgentId, life: Fence, over: &CancellationToken) -> StoredHistory {
+        StoredHistory { database: self.0.database.clone(), scope, id, life, over: over.clone() }
+    }
+
+    fn safe(&self, scope: TenantScope, id: AgentId) -> Safe<'_> {
+        Safe { keys: &self.0.keys, tenant: scope.tenant(), id }
     }
 
     fn take_place(&self) -> Result<OwnedSemaphorePermit, AgentError> {

@@ -26,7 +26,7 @@ impl History for StoredHistory {
                 Err(HistoryError::LifeIsOver)
             }
             // An agent may say something before it is written that there is one.
-            Written::NoAgent => Err(HistoryError::Failed("the agent is not written yet".into())),
+            Written::NoAgent => Err(HistoryError::NotYet),
         }
     }
 }

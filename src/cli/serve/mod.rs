@@ -22,7 +22,7 @@ use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
-use crate::outbound::{Outbound, Resolvers};
+use crate::outbound::{AddressPolicy, GuardedResolver, Outbound, Resolvers, SystemResolver};
 use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore, TenantLimitsCache};
 use crate::redis::Redis;
 use crate::replica::{Replicas, ReplicasParts};
@@ -92,6 +92,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         heartbeat: settings.replica.heartbeat,
     });
     let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), lifecycle);
+    let outbound = Outbound::new(breakers.clone(), resolvers(&settings.agent));
     let agents = Supervisor::new(SupervisorParts {
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
@@ -100,6 +101,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         keys: keys.clone(),
         replica: replicas.id(),
         tasks: lifecycle.tasks().clone(),
+        outbound: outbound.clone(),
         stopping: lifecycle.stopping(),
     });
     Ok(App::new(Parts {
@@ -112,11 +114,17 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         agents,
         replicas,
         keys,
-        outbound: Outbound::new(breakers.clone(), Resolvers::default()),
+        outbound,
         breakers,
         lifecycle: lifecycle.clone(),
         metrics: telemetry::metrics()?,
     }))
+}
+
+/// How names become addresses: those that users chose become none within the deployment, unless its operator says so.
+fn resolvers(settings: &config::Agent) -> Resolvers {
+    let policy = AddressPolicy::new(settings.remote_allowed_networks.clone());
+    Resolvers { named_by_users: Arc::new(GuardedResolver::new(SystemResolver, policy)), replicas: Arc::new(SystemResolver) }
 }
 
 /// Circuit breakers, shared by Redis if it is on. What others learn is asked for less often where each question is billed.

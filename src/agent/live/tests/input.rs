@@ -9,8 +9,9 @@ use super::{
 async fn of_two_senders_at_once_exactly_one_is_busy() {
     let (agent, mut events) = stable(options("cat", &[])).await;
     let (first, second) = within(async { tokio::join!(agent.send_user("one"), agent.send_user("two")) }).await;
-    assert_eq!([first, second].iter().filter(|result| **result == Err(SendError::Busy)).count(), 1);
-    assert_eq!([first, second].iter().filter(|result| result.is_ok()).count(), 1);
+    let sent = [first, second];
+    assert_eq!(sent.iter().filter(|result| **result == Err(SendError::Busy)).count(), 1);
+    assert_eq!(sent.iter().filter(|result| result.is_ok()).count(), 1);
     until_stable(&mut events).await;
     assert_eq!(agent.messages().len(), 3);
 }
@@ -35,7 +36,7 @@ async fn empty_and_huge_messages_are_refused() {
 async fn raw_input_passes_a_message_on_its_way_and_is_not_recorded() {
     // Shows what it reads, but Return leaves no trace: the message is on its way until a raw key shows.
     let (agent, mut events) = stable(SpawnOptions { pace: short_tempered(), ..script("stty raw -echo; exec cat") }).await;
-    let mut screens = agent.subscribe_screen();
+    let mut screens = agent.subscribe_screen().await.unwrap();
     let mut passed = 0;
     let presses = async {
         loop {

@@ -117,7 +117,7 @@ async fn stable(options: SpawnOptions) -> (LiveAgent, Subscription) {
 
 /// Waits until the screen is as asked for.
 async fn until_screen(agent: &LiveAgent, wanted: impl Fn(&str) -> bool) {
-    let mut screens = agent.subscribe_screen();
+    let mut screens = agent.subscribe_screen().await.unwrap();
     let mut screen = Arc::clone(&screens.screen);
     while !wanted(&screen) {
         screen = within(screens.next()).await.unwrap_or_else(|| panic!("the agent ended with the screen {screen:?}"));

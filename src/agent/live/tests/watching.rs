@@ -125,14 +125,14 @@ async fn a_slow_watcher_finds_the_newest_state_and_disturbs_nobody() {
 async fn a_viewer_that_is_dropped_harms_nobody() {
     let (agent, events) = start(script("i=0; while [ $i -lt 50 ]; do echo $i; i=$((i+1)); done; echo end; exec cat"));
     drop(events);
-    drop(agent.subscribe_screen());
+    drop(agent.subscribe_screen().await.unwrap());
     until_screen(&agent, |screen| screen.ends_with("end")).await;
 }
 
 #[tokio::test]
 async fn a_flood_of_output_leaves_the_agent_responsive() {
     let (agent, _events) = start(script("yes | head -c 20000000; echo; echo over; exec cat"));
-    let mut screens = agent.subscribe_screen();
+    let mut screens = agent.subscribe_screen().await.unwrap();
     within(screens.next()).await.unwrap();
     let begun = Instant::now();
     within(agent.send_raw("")).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_flood_of_output_leaves_the_agent_responsive() {
 #[tokio::test]
 async fn a_flooding_agent_can_be_stopped() {
     let (agent, _events) = start(options("yes", &[]));
-    let mut screens = agent.subscribe_screen();
+    let mut screens = agent.subscribe_screen().await.unwrap();
     within(screens.next()).await.unwrap();
     let ended = within(agent.stop(Duration::from_secs(20))).await;
     assert!(ended.stopped);

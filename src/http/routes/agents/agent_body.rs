@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{Agent, AgentState, AgentType, TerminalSize, Transport};
+use crate::domain::{Agent, AgentKind, AgentState, AgentType, TerminalSize, Transport};
 
 /// An agent.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,9 +16,13 @@ pub(super) struct AgentBody {
     #[serde(rename = "type")]
     agent_type: AgentType,
     transport: Transport,
-    /// Program and arguments.
+    /// Program and arguments; empty for a remote agent.
     command: Vec<String>,
-    terminal: TerminalBody,
+    /// Size of its terminal; null for a remote agent.
+    terminal: Option<TerminalBody>,
+    /// Where a remote agent is; null for any other.
+    #[schema(example = "https://agent.example:3284")]
+    url: Option<String>,
     state: AgentState,
     /// Exit code of its program, once it ended by itself.
     exit_code: Option<i32>,
@@ -49,13 +53,19 @@ impl From<TerminalSize> for TerminalBody {
 
 impl From<Agent> for AgentBody {
     fn from(agent: Agent) -> Self {
+        let transport = agent.kind.transport();
+        let (command, terminal, url) = match agent.kind {
+            AgentKind::Program { command, terminal } => (command, Some(terminal.into()), None),
+            AgentKind::Remote { url } => (Vec::new(), None, Some(url.to_string())),
+        };
         Self {
             id: agent.id.as_uuid(),
             name: agent.name,
             agent_type: agent.agent_type,
-            transport: agent.transport,
-            command: agent.command,
-            terminal: agent.terminal.into(),
+            transport,
+            command,
+            terminal,
+            url,
             state: agent.state,
             exit_code: agent.exit_code,
             created_by: agent.created_by.as_uuid(),

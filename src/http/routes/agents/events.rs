@@ -76,11 +76,11 @@ async fn what_was_said(
     seen: Option<EventId>,
 ) -> Result<Response, AgentError> {
     let messages = app.agents.messages(principal, id).await?;
-    let news: Vec<Event> = messages
-        .iter()
-        .filter(|message| seen.is_none_or(|seen| message.event > seen))
-        .map(|message| write_message(message.event, message.clone()))
-        .collect();
+    let news = Told::again(&messages, seen).into_iter().filter_map(|told| match told.event {
+        AgentEvent::MessageUpdate(message) => Some(write_message(told.id, message)),
+        AgentEvent::StatusChange(_) => None,
+    });
+    let news: Vec<Event> = news.collect();
     if news.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -9,6 +9,7 @@ mod list;
 mod message;
 mod messages;
 mod new_agent;
+mod remote_problem;
 mod restart;
 mod screen;
 mod status;
@@ -62,9 +63,9 @@ impl From<AgentError> for Problem {
                 Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)
             }
             AgentError::Program(error) => Self::field("body.command", error.to_string()),
-            AgentError::Sealed => {
-                Self::internal("an agent's sealed environment does not open: has TOKEN_ENCRYPTION_KEY changed?")
-            }
+            AgentError::Attach(error) => remote_problem::of_new_agent(error),
+            AgentError::Send(error) => error.into(),
+            AgentError::Sealed => Self::internal("an agent's sealed secrets do not open: has TOKEN_ENCRYPTION_KEY changed?"),
             AgentError::Io(error) => Self::internal(error.to_string()),
             AgentError::Database(error) => error.into(),
         }
@@ -78,6 +79,7 @@ impl From<SendError> for Problem {
             SendError::Busy => Self::new(Code::AgentBusy).with_detail(error.to_string()),
             SendError::Unresponsive => Self::new(Code::AgentUnresponsive).with_detail(error.to_string()),
             SendError::Ended => Self::new(Code::AgentNotRunning),
+            SendError::Remote(error) => error.into(),
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::agent_body::TerminalBody;
-use crate::domain::{AgentType, NewAgent, TerminalSize, Transport};
+use crate::domain::{AgentType, Expected, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport};
 use crate::http::problem::Problem;
 
 const MAX_NAME_CHARS: usize = 200;
@@ -14,6 +15,7 @@ const MAX_COMMAND_WORDS: usize = 256;
 const MAX_WORD_BYTES: usize = 32 * 1024;
 const MAX_ENV_VARIABLES: usize = 128;
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
+const MAX_TOKEN_BYTES: usize = 8192;
 
 /// An agent to start.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,6 +30,12 @@ pub(super) struct CreateAgentRequest {
     /// How it is spoken to.
     #[serde(default = "pty")]
     transport: Transport,
+    /// Where a remote agent is: the URL of an AgentAPI server, below which its routes are. Required of one, and of no other.
+    #[schema(example = "https://agent.example:3284")]
+    url: Option<String>,
+    /// What a remote agent's server asks for as a bearer token. Kept sealed, never shown.
+    #[schema(value_type = Option<String>, max_length = 8192)]
+    token: Option<SecretString>,
     /// Arguments of its program.
     #[serde(default)]
     args: Vec<String>,
@@ -49,12 +57,26 @@ const fn pty() -> Transport {
 impl CreateAgentRequest {
     /// The agent, if it may be.
     pub(super) fn parse(self, custom_commands: bool) -> Result<NewAgent, Problem> {
-        self.check_env(custom_commands)?;
         if let Some(name) = &self.name
             && !(1..=MAX_NAME_CHARS).contains(&name.chars().count())
         {
             return Err(Problem::field("body.name", "expected 1 to 200 characters"));
         }
+        let (name, agent_type) = (self.name.clone(), self.agent_type);
+        let kind = match self.transport {
+            Transport::Pty => NewAgentKind::Program(self.program(custom_commands)?),
+            Transport::Remote => NewAgentKind::Remote(self.remote()?),
+        };
+        Ok(NewAgent { name, agent_type, kind })
+    }
+
+    fn program(self, custom_commands: bool) -> Result<NewProgram, Problem> {
+        for (location, is_given) in [("body.url", self.url.is_some()), ("body.token", self.token.is_some())] {
+            if is_given {
+                return Err(Problem::field(location, "this is for remote agents only (\"transport\": \"remote\")"));
+            }
+        }
+        self.check_env(custom_commands)?;
         if self.initial_prompt.as_ref().is_some_and(|prompt| prompt.len() > MAX_PROMPT_BYTES) {
             return Err(Problem::field("body.initial_prompt", "expected at most 65536 bytes"));
         }
@@ -64,15 +86,36 @@ impl CreateAgentRequest {
             }
             None => TerminalSize::default(),
         };
-        Ok(NewAgent {
-            agent_type: self.agent_type,
-            transport: self.transport,
+        Ok(NewProgram {
             command: command(self.agent_type, self.command, self.args, custom_commands)?,
-            name: self.name,
             env: self.env,
             initial_prompt: self.initial_prompt,
             terminal,
         })
+    }
+
+    fn remote(self) -> Result<NewRemote, Problem> {
+        for (location, is_given) in [
+            ("body.command", self.command.is_some()),
+            ("body.args", !self.args.is_empty()),
+            ("body.env", !self.env.is_empty()),
+            ("body.initial_prompt", self.initial_prompt.is_some()),
+            ("body.terminal", self.terminal.is_some()),
+        ] {
+            if is_given {
+                return Err(Problem::field(location, "a remote agent runs already: this is its server's to choose"));
+            }
+        }
+        let url = self.url.ok_or_else(|| Problem::field("body.url", "expected a URL, since the transport is remote"))?;
+        let url = url.parse().map_err(|expected: Expected| Problem::field("body.url", expected.to_string()))?;
+        let fits = |token: &SecretString| {
+            let token = token.expose_secret();
+            (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !self.token.as_ref().is_none_or(fits) {
+            return Err(Problem::field("body.token", "expected 1 to 8192 visible ASCII characters"));
+        }
+        Ok(NewRemote { url, token: self.token })
     }
 
     fn check_env(&self, custom_commands: bool) -> Result<(), Problem> {

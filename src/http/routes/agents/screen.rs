@@ -37,7 +37,7 @@ pub(super) async fn get_agent_screen(
     Extension(claims): Extension<Claims>,
     Path(id): Path<AgentId>,
 ) -> Result<Response, Problem> {
-    let subscription = app.agents.live(&principal, id).await?.subscribe_screen();
+    let subscription = app.agents.live(&principal, id).await?.subscribe_screen().await?;
     let first = subscription.screen.clone();
     let changes =
         stream::unfold(

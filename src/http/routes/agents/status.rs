@@ -18,7 +18,7 @@ pub(super) struct AgentStatusResponse {
     transport: Transport,
 }
 
-/// Whether the agent takes a message.
+/// Whether the agent takes a message. Of a remote agent that cannot be reached, that is not known.
 #[utoipa::path(get, path = "/v1/agents/{id}/status", tag = "agent protocol", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The agent")),
     responses(
@@ -32,5 +32,6 @@ pub(super) async fn get_agent_status(
     Path(id): Path<AgentId>,
 ) -> Result<Json<AgentStatusResponse>, Problem> {
     let agent = app.agents.live(&principal, id).await?;
+    agent.reachable()?;
     Ok(Json(AgentStatusResponse { status: agent.status(), agent_type: agent.agent_type(), transport: agent.transport() }))
 }

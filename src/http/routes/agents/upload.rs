@@ -49,8 +49,8 @@ pub(super) async fn upload(
     let form = Multipart::from_request(request, &()).await;
     let form = form.map_err(|rejection| Problem::field("body", rejection.body_text()))?;
     let (name, content) = read_file(form).await?;
-    let path = app.agents.upload(&principal, id, &name, content).await?;
-    Ok(Json(UploadResponse { ok: true, file_path: path.display().to_string() }))
+    let file_path = app.agents.upload(&principal, id, &name, content).await?;
+    Ok(Json(UploadResponse { ok: true, file_path }))
 }
 
 /// Name and content of the form's one file.
