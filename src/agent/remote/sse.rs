@@ -65,12 +65,12 @@ impl Parser {
         if !self.too_large && self.size() + part.len() > MAX_EVENT {
             self.too_large = true;
             (self.data, self.name) = (None, String::new());
-            // The rest of the line counts as a comment: it is not empty, and says nothing.
-            self.line = vec![b':'];
+            self.line.clear();
         }
         if !self.too_large {
             self.line.extend_from_slice(part);
         } else if self.line.is_empty() && !part.is_empty() {
+            // Such a line counts as a comment: it is not empty, and says nothing.
             self.line.push(b':');
         }
     }
