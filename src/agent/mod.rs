@@ -21,5 +21,5 @@ pub use self::history::{History, HistoryError};
 pub use self::launch::{Launch, SpawnError, environment};
 pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, Subscription, Told};
 pub use self::remote::{AttachOptions, RemoteError, Unreachable};
-pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, Whereabouts, reseal_env};
+pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, Waiting, Whereabouts, reseal_env};
 pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};

@@ -10,6 +10,7 @@ mod announcements;
 mod audit;
 mod error;
 mod messages;
+mod queued_messages;
 mod replicas;
 mod sealed_envs;
 mod tenant_limits;
@@ -32,6 +33,7 @@ pub use self::announcements::{Announcement, Announcements};
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
 pub use self::messages::{Messages, Written};
+pub use self::queued_messages::{Cancelled, Queued, QueuedMessage, QueuedMessages, QueuedState};
 pub use self::replicas::{OwnAgent, Replica, Replicas};
 pub use self::sealed_envs::SealedEnv;
 pub use self::tenants::Tenants;
@@ -138,6 +140,12 @@ impl Database {
     #[must_use]
     pub fn messages(&self, scope: TenantScope) -> Messages<'_> {
         Messages::new(self, scope)
+    }
+
+    /// The messages that wait for a tenant's agents.
+    #[must_use]
+    pub const fn queued_messages(&self, scope: TenantScope) -> QueuedMessages<'_> {
+        QueuedMessages::new(self, scope)
     }
 
     /// The servers that share this database.

@@ -22,6 +22,7 @@ mod login_limits;
 mod module_directions;
 mod outbound;
 mod problems;
+mod queue;
 mod rate_limit;
 mod rate_limit_scripts;
 mod rate_limit_stores;

@@ -66,6 +66,19 @@ impl Projection {
         Arc::clone(&self.read().messages)
     }
 
+    /// Waits until the agent is idle. Returns whether it is; otherwise it has ended.
+    pub(super) async fn until_idle(&self) -> bool {
+        let mut latest = self.latest.subscribe();
+        loop {
+            let ended = latest.borrow_and_update().ended;
+            if ended || self.status() == AgentStatus::Stable {
+                return !ended;
+            }
+            // The sender is ours.
+            let _ = latest.changed().await;
+        }
+    }
+
     /// Tells that a message is new, or has new content.
     pub(in crate::agent) fn tell_message(&self, message: Message) {
         let event = message.event;

@@ -170,7 +170,7 @@ mod tests {
             assert_eq!(parser.push(b"\ndata: more\n\nevent: b\ndata: well\n\n"), [Sent::TooLarge, event("b", "well")]);
         }
         let mut parser = Parser::default();
-        let at_once = [b"data: ".as_slice(), &[b'x'; MAX_EVENT], b"\ndata: more\n\ndata: well\n\n"].concat();
+        let at_once = [b"data: ".as_slice(), &vec![b'x'; MAX_EVENT], b"\ndata: more\n\ndata: well\n\n"].concat();
         assert_eq!(parser.push(&at_once), [Sent::TooLarge, event("message", "well")]);
         let mut parser = Parser::default();
         for _ in 0..2 * MAX_EVENT / 1000 {

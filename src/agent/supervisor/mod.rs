@@ -1,7 +1,10 @@
 //! The agents of this server: starting, finding, stopping them, and what is written of it.
 
+mod delivery;
 mod error;
+mod inbox;
 mod ownership;
+mod saying;
 mod sealed_env;
 mod settled;
 mod start;
@@ -17,8 +20,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::delivery::Delivery;
 pub use self::error::AgentError;
+use self::inbox::Inbox;
 pub use self::ownership::Whereabouts;
+pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
 use super::live::{Ended, LiveAgent};
 use super::workspace::{self, Workspace};
@@ -65,6 +71,8 @@ struct Place {
     agent: LiveAgent,
     /// Done once this life is known to be over by what Postgres says: the agent runs elsewhere by now, or was found lost.
     over: CancellationToken,
+    /// What is asked of it.
+    inbox: Arc<Inbox>,
     /// Done once the agent has ended and that is written; then its place is free.
     left: CancellationToken,
     _permit: OwnedSemaphorePermit,
@@ -75,6 +83,7 @@ struct Living {
     live: LiveAgent,
     life: Fence,
     over: CancellationToken,
+    inbox: Arc<Inbox>,
 }
 
 /// What the supervisor is made of.
@@ -217,12 +226,21 @@ impl Supervisor {
 
     /// Gives an agent its place until it ends, and writes that it has.
     fn supervise(&self, scope: TenantScope, id: AgentId, living: Living, permit: OwnedSemaphorePermit) {
-        let Living { live: agent, life, over } = living;
+        let Living { live: agent, life, over, inbox } = living;
         let supervisor = self.clone();
         let left = CancellationToken::new();
-        let place =
-            Place { tenant: scope.tenant(), life, agent: agent.clone(), over: over.clone(), left: left.clone(), _permit: permit };
+        let place = Place {
+            tenant: scope.tenant(),
+            life,
+            agent: agent.clone(),
+            over: over.clone(),
+            inbox: Arc::clone(&inbox),
+            left: left.clone(),
+            _permit: permit,
+        };
         self.lock().insert(id, place);
+        let delivery = Delivery { supervisor: self.clone(), scope, id, life, live: agent.clone(), inbox };
+        self.0.tasks.spawn(left.clone().run_until_cancelled_owned(delivery.run()));
         metrics::gauge!("agentapi_agents_running").increment(1);
         tracing::info!(tenant.id = %scope.tenant(), agent.id = %id, "agent started");
         self.0.tasks.spawn(async move {

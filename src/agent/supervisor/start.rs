@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::inbox::Inbox;
 use super::sealed_env::Safe;
 use super::stored_history::StoredHistory;
 use super::{AgentError, Living, Supervisor};
@@ -173,19 +174,26 @@ impl Supervisor {
     }
 
     fn spawn(&self, scope: TenantScope, id: AgentId, options: SpawnOptions) -> Result<Living, AgentError> {
-        let (life, over) = (options.life, CancellationToken::new());
-        let history = self.history(scope, id, life, &over);
-        Ok(Living { live: LiveAgent::spawn(options, history, &self.0.tasks)?, life, over })
+        let (life, over, inbox) = (options.life, CancellationToken::new(), Arc::default());
+        let history = self.history(scope, id, life, &over, &inbox);
+        Ok(Living { live: LiveAgent::spawn(options, history, &self.0.tasks)?, life, over, inbox })
     }
 
     fn attach(&self, scope: TenantScope, options: AttachOptions) -> Living {
-        let (life, over) = (options.life, CancellationToken::new());
-        let history = self.history(scope, options.id, life, &over);
-        Living { live: LiveAgent::attach(options, self.0.outbound.clone(), history, &self.0.tasks), life, over }
+        let (life, over, inbox) = (options.life, CancellationToken::new(), Arc::default());
+        let history = self.history(scope, options.id, life, &over, &inbox);
+        Living { live: LiveAgent::attach(options, self.0.outbound.clone(), history, &self.0.tasks), life, over, inbox }
     }
 
-    fn history(&self, scope: TenantScope, id: AgentId, life: Fence, over: &CancellationToken) -> StoredHistory {
-        StoredHistory { database: self.0.database.clone(), scope, id, life, over: over.clone() }
+    fn history(
+        &self,
+        scope: TenantScope,
+        id: AgentId,
+        life: Fence,
+        over: &CancellationToken,
+        inbox: &Arc<Inbox>,
+    ) -> StoredHistory {
+        StoredHistory { database: self.0.database.clone(), scope, id, life, over: over.clone(), inbox: Arc::clone(inbox) }
     }
 
     fn safe(&self, scope: TenantScope, id: AgentId) -> Safe<'_> {

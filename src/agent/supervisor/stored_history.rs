@@ -1,7 +1,10 @@
 //! An agent's messages in Postgres.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
+use super::inbox::Inbox;
 use crate::agent::history::{History, HistoryError};
 use crate::domain::{AgentId, Fence, Message, TenantScope};
 use crate::postgres::{Database, Written};
@@ -14,13 +17,19 @@ pub(super) struct StoredHistory {
     pub(super) life: Fence,
     /// Told once Postgres says that this life is over.
     pub(super) over: CancellationToken,
+    /// How messages were asked for.
+    pub(super) inbox: Arc<Inbox>,
 }
 
 impl History for StoredHistory {
     async fn save(&self, messages: Vec<Message>) -> Result<(), HistoryError> {
-        let saved = self.database.messages(self.scope).save(self.id, self.life, &messages).await;
+        let asked = self.inbox.asked_for(&messages);
+        let saved = self.database.messages(self.scope).save(self.id, self.life, &messages, &asked).await;
         match saved.map_err(|error| HistoryError::Failed(Box::new(error)))? {
-            Written::Stored => Ok(()),
+            Written::Stored => {
+                self.inbox.stored(&messages);
+                Ok(())
+            }
             Written::LifeIsOver => {
                 self.over.cancel();
                 Err(HistoryError::LifeIsOver)
