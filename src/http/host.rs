@@ -34,7 +34,7 @@ impl AllowedHosts {
 }
 
 /// The host in lower case, without port and without the brackets of an IPv6 address.
-fn bare(host: &str) -> String {
+pub(super) fn bare(host: &str) -> String {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None if host.matches(':').count() == 1 => host.split_once(':').map_or(host, |(name, _)| name),

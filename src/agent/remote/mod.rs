@@ -35,6 +35,7 @@ use self::client::{Client, MessageType};
 pub use self::error::RemoteError;
 use self::follower::Follower;
 use self::mirror::Mirror;
+pub(crate) use self::sse::{Parser as EventParser, Sent};
 use self::teller::Teller;
 use super::history::{History, Saver};
 use super::live::{AgentEvent, Ended, Projection, ScreenSubscription, SendError, Subscription};

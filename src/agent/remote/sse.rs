@@ -8,7 +8,7 @@ const MAX_ID: usize = 256;
 
 /// What was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// An event with its name; `message` if it has none.
     Event {
         /// Its name.
@@ -22,7 +22,7 @@ pub(super) enum Sent {
 
 /// Reads a stream of events.
 #[derive(Debug, Default)]
-pub(super) struct Parser {
+pub(crate) struct Parser {
     begun: bool,
     /// The line so far.
     line: Vec<u8>,
@@ -37,7 +37,7 @@ pub(super) struct Parser {
 
 impl Parser {
     /// Takes the next piece of the stream; returns what is complete.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Vec<Sent> {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Vec<Sent> {
         let mut sent = Vec::new();
         while let Some(first) = bytes.first() {
             if std::mem::take(&mut self.skip_line_feed) && *first == b'\n' {
