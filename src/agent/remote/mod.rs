@@ -154,6 +154,11 @@ impl Remote {
         }
     }
 
+    /// Waits until the agent is reachable. Returns whether it is; otherwise it was let go.
+    pub(super) async fn until_reachable(&self) -> bool {
+        self.link.clone().wait_for(|link| matches!(link, Link::Up)).await.is_ok()
+    }
+
     /// Says something to the agent; returns once it is told of in `news`, if that is soon.
     pub(super) async fn send_user(&self, text: &str, mut news: Subscription) -> Result<(), SendError> {
         self.check_attached()?;
