@@ -106,12 +106,14 @@ async fn a_file_that_cannot_be_read_is_told_of_and_kept_aside() {
 async fn loading_and_saving_can_be_turned_off() {
     let builder = builder();
     std::fs::create_dir_all(builder.path("deep/er")).expect("made");
-    let message = json!({"id": 0, "message": "from before", "role": "agent", "time": "2026-04-10T20:30:30Z"});
-    let kept = json!({"version": 1, "messages": [message]}).to_string();
-    std::fs::write(builder.path("deep/er/state.json"), &kept).expect("written");
-    let single = builder.clone().flags(&["--save-state=false"]).start_stable().await;
+    // As the reference writes it.
+    let kept = "{\"version\":1,\"messages\":[{\"id\":0,\"message\":\"from \\u003cbefore\\u003e\",\"role\":\"agent\",\
+                \"time\":\"2026-04-10T15:52:23.426558635-05:00\"}],\"initial_prompt\":\"\",\"initial_prompt_sent\":false}\n";
+    std::fs::write(builder.path("deep/er/state.json"), kept).expect("written");
+    let single = builder.clone().env("TZ", "UTC").flags(&["--save-state=false"]).start_stable().await;
     single.client.say("", "hello").await;
-    assert_eq!(single.client.conversation("").await[0].1, "from before");
+    let first = single.client.get("/messages").await.ok()["messages"][0].clone();
+    assert_eq!((&first["content"], &first["time"]), (&json!("from <before>"), &json!("2026-04-10T20:52:23.426558635Z")));
     single.stop(Signal::TERM).await;
     assert_eq!(std::fs::read_to_string(builder.path("deep/er/state.json")).expect("there"), kept);
     let single = builder.clone().flags(&["--load-state=false"]).start_stable().await;

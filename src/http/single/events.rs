@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{SingleAgent, Warning, event_text, stream as event_stream, time};
 use crate::agent::{AgentEvent, Subscription, Told};
-use crate::domain::{AgentStatus, AgentType, EventId, MessageRole};
+use crate::domain::{AgentStatus, AgentType, EventId, Fence, MessageRole};
 
 #[derive(Serialize)]
 struct MessageUpdateBody<'a> {
@@ -44,7 +44,8 @@ pub(super) async fn get_events(State(app): State<SingleAgent>, RawQuery(query): 
         query.is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|pair| pair == ("resume".into(), "true".into())));
     let seen = headers.get("last-event-id").filter(|_| resume).and_then(|id| id.to_str().ok()?.parse::<EventId>().ok());
     // An event of another life says nothing about this one.
-    let seen = seen.filter(|seen| *seen >= EventId::before(app.life));
+    let next_life = Fence::from_i64(app.life.as_i64() + 1);
+    let seen = seen.filter(|seen| (EventId::before(app.life)..EventId::before(next_life)).contains(seen));
     let watch = Watch {
         subscription: app.agent.subscribe(seen),
         warnings: app.warnings.clone().into(),
