@@ -17,14 +17,17 @@ mod supervisor;
 mod teller;
 mod terminal;
 mod typing;
+mod uploads;
 mod workspace;
 
 pub use self::acp::{AcpError, AcpOptions, Entry};
 pub use self::history::{History, HistoryError, Kept};
-pub use self::launch::{Launch, SpawnError, environment};
+pub use self::launch::{Launch, SpawnError, environment, whole_environment};
 pub use self::live::{
     AgentEvent, Ended, LiveAgent, Pace, ScreenError, ScreenSubscription, SendError, SpawnOptions, Subscription, Told,
 };
 pub use self::remote::{AttachOptions, RemoteError, Unreachable};
-pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, TimelineWatch, Whereabouts, reseal_env};
-pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};
+pub(crate) use self::remote::{EventParser, Sent};
+pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, TimelineWatch, Waiting, Whereabouts, reseal_env};
+pub use self::uploads::{MAX_UPLOAD_BYTES, Uploads};
+pub use self::workspace::Workspace;

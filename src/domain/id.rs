@@ -68,6 +68,8 @@ uuid_id! {
     ApprovalId
     /// Names a server, over its restarts.
     ReplicaId
+    /// Names a message that waits for its agent.
+    QueuedId
 }
 
 /// Names a session: 128 random bits, written as 32 hexadecimal digits.

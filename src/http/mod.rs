@@ -15,6 +15,7 @@ mod problem;
 mod respond;
 mod routes;
 mod serve;
+pub mod single;
 mod stack;
 mod state;
 

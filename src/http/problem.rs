@@ -58,9 +58,13 @@ codes! {
     AgentNotRunning = "agent_not_running", CONFLICT, "The agent is not running";
     ApprovalSettled = "approval_settled", CONFLICT, "This was answered already, or need not be any more";
     AgentHasNoScreen = "agent_has_no_screen", CONFLICT, "The agent has no screen";
+    MessageBeingDelivered = "message_being_delivered", CONFLICT, "The agent is being given the message";
+    IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT, "A request with this Idempotency-Key is being answered";
+    QueueFull = "queue_full", CONFLICT, "As many messages wait for the agent as may";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request is not valid";
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     UpstreamFailed = "upstream_failed", BAD_GATEWAY, "A service that this needs did not answer";

@@ -1,11 +1,13 @@
 //! The table `messages`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{Database, DatabaseError};
-use crate::domain::{AgentId, EventId, Fence, Message, TenantScope};
+use crate::domain::{AgentId, Asked, EventId, Fence, IdempotencyKey, Message, QueuedId, TenantScope};
 
 /// The messages of a tenant's agents.
 #[derive(Debug)]
@@ -53,28 +55,47 @@ impl<'a> Messages<'a> {
         Self { database, scope }
     }
 
-    /// Writes messages of one life of an agent, each in place of an earlier state of itself; all or none.
+    /// Writes messages of one life of an agent, each in place of an earlier state of itself, with how they were `asked` for, by id; and
+    /// takes them out of the queue, if they were there. All or nothing.
     ///
     /// # Errors
     /// If Postgres fails; then none is written.
-    pub async fn save(&self, agent: AgentId, life: Fence, messages: &[Message]) -> Result<Written, DatabaseError> {
+    pub async fn save(
+        &self,
+        agent: AgentId,
+        life: Fence,
+        messages: &[Message],
+        asked: &BTreeMap<i64, Asked>,
+    ) -> Result<Written, DatabaseError> {
         let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
         let roles: Vec<&str> = messages.iter().map(|message| message.role.as_str()).collect();
         // Postgres text cannot hold NUL, and terminals do not show it.
         let contents: Vec<String> = messages.iter().map(|message| message.content.replace('\0', "")).collect();
         let times: Vec<DateTime<Utc>> = messages.iter().map(|message| message.time).collect();
         let events: Vec<i64> = messages.iter().map(|message| message.event.as_i64()).collect();
+        let requests = messages.iter().map(|message| asked.get(&message.id).and_then(|asked| asked.request.as_ref()));
+        let (keys, digests): (Vec<Option<&str>>, Vec<Option<&[u8]>>) =
+            requests.map(|request| (request.map(|r| r.key.as_str()), request.map(|r| &r.digest[..]))).unzip();
+        let queued: Vec<Option<Uuid>> = messages.iter().map(|message| Some(asked.get(&message.id)?.queued?.as_uuid())).collect();
         let mut transaction = self.database.begin(self.scope).await?;
         // The lock keeps the life from being declared over until these are written.
         let known: Option<bool> = sqlx::query_scalar(
             "WITH life AS (
                  SELECT fence = $3 AND state = 'running' AS goes_on FROM agents WHERE tenant_id = $1 AND id = $2 FOR SHARE
              ), written AS (
-                 INSERT INTO messages (tenant_id, agent_id, id, role, content, time, event_id)
-                 SELECT $1, $2, new.* FROM life, unnest($4::bigint[], $5::text[], $6::text[], $7::timestamptz[], $8::bigint[]) AS new
+                 INSERT INTO messages (tenant_id, agent_id, id, role, content, time, event_id, idempotency_key, request_digest, queue_id)
+                 SELECT $1, $2, new.*
+                 FROM life, unnest($4::bigint[], $5::text[], $6::text[], $7::timestamptz[], $8::bigint[], $9::text[], $10::bytea[],
+                                   $11::uuid[]) AS new
                  WHERE life.goes_on
                  ON CONFLICT (tenant_id, agent_id, id)
-                 DO UPDATE SET role = excluded.role, content = excluded.content, time = excluded.time, event_id = excluded.event_id
+                 DO UPDATE SET role = excluded.role, content = excluded.content, time = excluded.time, event_id = excluded.event_id,
+                               idempotency_key = COALESCE(excluded.idempotency_key, messages.idempotency_key),
+                               request_digest = COALESCE(excluded.request_digest, messages.request_digest),
+                               queue_id = COALESCE(excluded.queue_id, messages.queue_id)
+             ), said AS (
+                 DELETE FROM queued_messages USING life
+                 WHERE life.goes_on AND tenant_id = $1 AND agent_id = $2 AND queued_messages.id = ANY($11)
              )
              SELECT goes_on FROM life",
         )
@@ -86,6 +107,9 @@ impl<'a> Messages<'a> {
         .bind(contents)
         .bind(times)
         .bind(events)
+        .bind(keys)
+        .bind(digests)
+        .bind(queued)
         .fetch_optional(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -94,6 +118,32 @@ impl<'a> Messages<'a> {
             Some(false) => Written::LifeIsOver,
             None => Written::NoAgent,
         })
+    }
+
+    /// What the request with this key asked for, as a digest, and which entry of the queue it was; nothing if no message came of it.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn asked_with(
+        &self,
+        agent: AgentId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<([u8; 32], Option<QueuedId>)>, DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let row: Option<(Vec<u8>, Option<Uuid>)> = sqlx::query_as(
+            "SELECT request_digest, queue_id FROM messages WHERE tenant_id = $1 AND agent_id = $2 AND idempotency_key = $3",
+        )
+        .bind(self.scope.tenant().as_uuid())
+        .bind(agent.as_uuid())
+        .bind(key.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        row.map(|(digest, queued)| {
+            let digest = digest.try_into().map_err(|_| DatabaseError::Corrupt("messages.request_digest"))?;
+            Ok((digest, queued.map(QueuedId::from_uuid)))
+        })
+        .transpose()
     }
 
     /// An agent's whole conversation, in order.

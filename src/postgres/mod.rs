@@ -11,6 +11,7 @@ mod approvals;
 mod audit;
 mod error;
 mod messages;
+mod queued_messages;
 mod replicas;
 mod sealed_envs;
 mod tenant_limits;
@@ -35,6 +36,7 @@ pub use self::approvals::Approvals;
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
 pub use self::messages::{Messages, Written};
+pub use self::queued_messages::{Cancelled, Queued, QueuedMessage, QueuedMessages, QueuedState};
 pub use self::replicas::{OwnAgent, Replica, Replicas};
 pub use self::sealed_envs::SealedEnv;
 pub use self::tenants::Tenants;
@@ -154,6 +156,12 @@ impl Database {
     #[must_use]
     pub const fn approvals(&self, scope: TenantScope) -> Approvals<'_> {
         Approvals::new(self, scope)
+    }
+
+    /// The messages that wait for a tenant's agents.
+    #[must_use]
+    pub const fn queued_messages(&self, scope: TenantScope) -> QueuedMessages<'_> {
+        QueuedMessages::new(self, scope)
     }
 
     /// The servers that share this database.

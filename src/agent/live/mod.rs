@@ -220,6 +220,22 @@ impl LiveAgent {
         self.0.agent_type
     }
 
+    /// Waits until it is idle, and, if it is a remote agent, known to be. Returns whether it is; otherwise it has ended.
+    pub async fn until_idle(&self) -> bool {
+        loop {
+            if !self.0.projection.until_idle().await {
+                return false;
+            }
+            let Some(remote) = self.remote() else { return true };
+            if remote.reachable().is_ok() {
+                return true;
+            }
+            if !remote.until_reachable().await {
+                return false;
+            }
+        }
+    }
+
     /// How it is spoken to.
     #[must_use]
     pub fn transport(&self) -> Transport {
@@ -274,8 +290,7 @@ impl LiveAgent {
     /// # Errors
     /// [`SendError`]; the message is not in the conversation then.
     pub async fn send_user(&self, text: &str) -> Result<(), SendError> {
-        let text = trim_ascii(text);
-        check_message(text)?;
+        let text = user_message(text)?;
         match &self.0.driver {
             Driver::Typist(typist) => typist.send_user(text).await,
             Driver::Acp(acp) => acp.send_user(text).await,
@@ -385,6 +400,16 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, SendError>>;
 /// The white space that the protocol trims.
 fn trim_ascii(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r', '\x0c', '\x0b'])
+}
+
+/// A user message as it is sent and stored.
+///
+/// # Errors
+/// [`SendError::Empty`] or [`SendError::TooLong`].
+pub(super) fn user_message(text: &str) -> Result<&str, SendError> {
+    let text = trim_ascii(text);
+    check_message(text)?;
+    Ok(text)
 }
 
 fn check_message(text: &str) -> Result<(), SendError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,7 @@ pub(super) struct Follower {
     mirror: Mirror,
     teller: Teller,
     link: watch::Sender<Link>,
+    wake: Arc<Notify>,
     /// The server's id of the last event that was taken, if it gives ids.
     last_event: Option<String>,
     /// Since when the stream tells what happens.
@@ -35,8 +36,8 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(client: Arc<Client>, mirror: Mirror, teller: Teller, link: watch::Sender<Link>) -> Self {
-        Self { client, mirror, teller, link, last_event: None, up_since: None }
+    pub(super) fn new(client: Arc<Client>, mirror: Mirror, teller: Teller, link: watch::Sender<Link>, wake: Arc<Notify>) -> Self {
+        Self { client, mirror, teller, link, wake, last_event: None, up_since: None }
     }
 
     /// Follows until it is told to stop.
@@ -65,6 +66,7 @@ impl Follower {
                 biased;
                 () = stop.cancelled() => break,
                 () = sleep_until(retry_at) => {}
+                () = self.wake.notified() => {}
             }
         }
         self.teller.close().await;
@@ -77,6 +79,10 @@ impl Follower {
             Err(error) => return error,
         };
         self.mirror.connected();
+        if self.last_event.is_some() {
+            // It goes on after what we know: where nothing happened since, there is nothing to tell.
+            self.is_up();
+        }
         let (mut parser, mut pace, mut progress) = (Parser::default(), Pace::default(), self.teller.progress());
         let mut first_status = Instant::now() + FIRST_STATUS;
         loop {
@@ -121,13 +127,18 @@ impl Follower {
             Event::Message(update) => self.mirror.hear(update).into_iter().for_each(|message| self.teller.message(message)),
             Event::Status(status) => {
                 self.teller.status(status);
-                if self.up_since.is_none() {
-                    self.up_since = Some(Instant::now());
-                    tracing::info!("a remote agent is followed");
-                    self.link.send_replace(Link::Up);
-                }
+                self.is_up();
             }
             Event::Other => {}
+        }
+    }
+
+    /// The agent's status is known.
+    fn is_up(&mut self) {
+        if self.up_since.is_none() {
+            self.up_since = Some(Instant::now());
+            tracing::info!("a remote agent is followed");
+            self.link.send_replace(Link::Up);
         }
     }
 }

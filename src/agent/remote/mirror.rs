@@ -74,6 +74,9 @@ impl Mirror {
             // Before the first: no server goes back in time.
             _ if id < self.first => Vec::new(),
             Some(known) if !self.heard.contains(&update.id) && !is_same(known, &update, is_last) => {
+                if self.recognise(&update) {
+                    return self.keep(update).into_iter().collect();
+                }
                 self.begin_doubt(update);
                 self.settle_doubt()
             }
@@ -108,6 +111,17 @@ impl Mirror {
         Some(message)
     }
 
+    /// Whether `update` belongs to another conversation that is kept, which goes on then: one of several, of which it is not known
+    /// after a restart of ours which is the server's, or one that the server has restored.
+    fn recognise(&mut self, update: &Update) -> bool {
+        let Some(time) = update.time else { return false };
+        let known = self.messages.values().rev().find(|known| known.role == update.role && at_same_time(known, time));
+        let Some(id) = known.map(|known| known.id) else { return false };
+        (self.first, self.base) = (id, update.id);
+        self.heard.clear();
+        true
+    }
+
     /// What was told since we connected, and `update`, may be how another conversation begins.
     fn begin_doubt(&mut self, update: Update) {
         for id in std::mem::take(&mut self.heard) {
@@ -119,12 +133,9 @@ impl Mirror {
     }
 
     fn hear_in_doubt(&mut self, update: Update) -> Vec<Message> {
-        let known = self.messages.get(&(self.first + (update.id - self.base)));
-        if known.is_some_and(|known| is_equal(known, &update)) {
-            // The server has restored what it had.
+        if self.recognise(&update) {
             self.opening.clear();
-            self.heard.insert(update.id);
-            return Vec::new();
+            return self.keep(update).into_iter().collect();
         }
         self.opening.insert(update.id, update);
         self.settle_doubt()

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -34,6 +34,7 @@ use self::client::{Client, MessageType};
 pub use self::error::RemoteError;
 use self::follower::Follower;
 use self::mirror::Mirror;
+pub(crate) use self::sse::{Parser as EventParser, Sent};
 use super::history::{History, Saver};
 use super::live::{AgentEvent, Ended, Projection, ScreenSubscription, SendError, Subscription};
 use super::teller::Teller;
@@ -88,6 +89,8 @@ pub(super) struct Remote {
     client: Arc<Client>,
     link: watch::Receiver<Link>,
     detached: CancellationToken,
+    /// Asks the follower to try again now, where it waits.
+    wake: Arc<Notify>,
     viewers: Arc<Semaphore>,
     tasks: TaskTracker,
     _let_go: DropGuard,
@@ -116,7 +119,8 @@ impl Remote {
         let client = Arc::new(Client::new(outbound, id, url, token.as_ref()));
         let (link, links) = watch::channel(Link::Connecting);
         let detached = CancellationToken::new();
-        let follower = Follower::new(client.clone(), mirror, teller, link);
+        let wake = Arc::new(Notify::new());
+        let follower = Follower::new(client.clone(), mirror, teller, link, wake.clone());
         let (stop, let_go) = (detached.clone(), detached.clone().drop_guard());
         let follow = async move {
             follower.run(stop).await;
@@ -124,7 +128,7 @@ impl Remote {
         };
         tasks.spawn(follow.instrument(tracing::info_span!("remote_agent", agent.id = %id)));
         let viewers = Arc::new(Semaphore::new(MAX_VIEWERS));
-        (Self { client, link: links, detached, viewers, tasks: tasks.clone(), _let_go: let_go }, projection)
+        (Self { client, link: links, detached, wake, viewers, tasks: tasks.clone(), _let_go: let_go }, projection)
     }
 
     /// Waits for the first word of the agent, or until it is known that there is none.
@@ -149,10 +153,16 @@ impl Remote {
         }
     }
 
+    /// Waits until the agent is reachable. Returns whether it is; otherwise it was let go.
+    pub(super) async fn until_reachable(&self) -> bool {
+        self.link.clone().wait_for(|link| matches!(link, Link::Up)).await.is_ok()
+    }
+
     /// Says something to the agent; returns once it is told of in `news`, if that is soon.
     pub(super) async fn send_user(&self, text: &str, mut news: Subscription) -> Result<(), SendError> {
         self.check_attached()?;
         self.client.say(MessageType::User, text).await?;
+        self.answered();
         let shown = async {
             while let Some(told) = news.next().await {
                 if matches!(told.event, AgentEvent::MessageUpdate(message) if message.role == MessageRole::User) {
@@ -160,7 +170,7 @@ impl Remote {
                 }
             }
         };
-        if self.reachable().is_ok() && timeout(SHOWN, shown).await.is_err() {
+        if timeout(SHOWN, shown).await.is_err() {
             tracing::debug!("a remote agent took a message and does not show it yet");
         }
         Ok(())
@@ -169,7 +179,9 @@ impl Remote {
     /// Passes keystrokes on.
     pub(super) async fn send_raw(&self, keys: &str) -> Result<(), SendError> {
         self.check_attached()?;
-        self.client.say(MessageType::Raw, keys).await
+        self.client.say(MessageType::Raw, keys).await?;
+        self.answered();
+        Ok(())
     }
 
     /// Passes a file on. Returns its path where the agent is.
@@ -186,6 +198,13 @@ impl Remote {
     /// Lets the agent go, which goes on where it is.
     pub(super) fn detach(&self) {
         self.detached.cancel();
+    }
+
+    /// Its server is there: the stream need not be waited for any longer, if it broke off.
+    fn answered(&self) {
+        if self.reachable().is_err() {
+            self.wake.notify_one();
+        }
     }
 
     fn check_attached(&self) -> Result<(), SendError> {

@@ -24,6 +24,18 @@ pub enum AgentError {
     /// Other servers take this one for dead: what it starts now would be lost.
     #[error("this server is taken for dead by the others")]
     Replaced,
+    /// Another request with the same key asked for something else.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// Another request with the same key is being answered.
+    #[error("a request with this key is being answered")]
+    KeyInUse,
+    /// As many messages wait for the agent as may.
+    #[error("as many messages wait for the agent as may")]
+    QueueFull,
+    /// The agent is being given the message.
+    #[error("the agent is being given the message")]
+    BeingDelivered,
     /// There are as many agents as there may be.
     #[error("this server runs as many agents as it may")]
     LimitReached,

@@ -1,8 +1,11 @@
 //! The agents of this server: starting, finding, stopping them, and what is written of it.
 
 mod approvals;
+mod delivery;
 mod error;
+mod inbox;
 mod ownership;
+mod saying;
 mod sealed_env;
 mod settled;
 mod start;
@@ -19,12 +22,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::delivery::Delivery;
 pub use self::error::AgentError;
+use self::inbox::Inbox;
 pub use self::ownership::Whereabouts;
+pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
 pub use self::timeline::TimelineWatch;
 use super::live::{Ended, LiveAgent};
-use super::workspace::{self, Workspace};
+use super::uploads;
+use super::workspace::Workspace;
 use crate::cache::Cache;
 use crate::config;
 use crate::domain::{Agent, AgentId, AgentState, Fence, KeyRing, Message, Principal, ReplicaId, TenantId, TenantScope};
@@ -68,6 +75,8 @@ struct Place {
     agent: LiveAgent,
     /// Done once this life is known to be over by what Postgres says: the agent runs elsewhere by now, or was found lost.
     over: CancellationToken,
+    /// What is asked of it.
+    inbox: Arc<Inbox>,
     /// Done once the agent has ended and that is written; then its place is free.
     left: CancellationToken,
     _permit: OwnedSemaphorePermit,
@@ -78,6 +87,7 @@ struct Living {
     live: LiveAgent,
     life: Fence,
     over: CancellationToken,
+    inbox: Arc<Inbox>,
 }
 
 /// What the supervisor is made of.
@@ -194,10 +204,10 @@ impl Supervisor {
     /// [`AgentError`].
     pub async fn upload(&self, principal: &Principal, id: AgentId, name: &str, content: Vec<u8>) -> Result<String, AgentError> {
         if let Some(remote) = self.live(principal, id).await?.remote() {
-            return Ok(remote.upload(workspace::base_name(name), &content).await?);
+            return Ok(remote.upload(uploads::base_name(name), &content).await?);
         }
         let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
-        Ok(workspace.keep_upload(name, content).await?.display().to_string())
+        Ok(workspace.uploads().keep(name, content).await?.display().to_string())
     }
 
     /// Stops every agent, all at the same time.
@@ -220,12 +230,21 @@ impl Supervisor {
 
     /// Gives an agent its place until it ends, and writes that it has.
     fn supervise(&self, scope: TenantScope, id: AgentId, living: Living, permit: OwnedSemaphorePermit) {
-        let Living { live: agent, life, over } = living;
+        let Living { live: agent, life, over, inbox } = living;
         let supervisor = self.clone();
         let left = CancellationToken::new();
-        let place =
-            Place { tenant: scope.tenant(), life, agent: agent.clone(), over: over.clone(), left: left.clone(), _permit: permit };
+        let place = Place {
+            tenant: scope.tenant(),
+            life,
+            agent: agent.clone(),
+            over: over.clone(),
+            inbox: Arc::clone(&inbox),
+            left: left.clone(),
+            _permit: permit,
+        };
         self.lock().insert(id, place);
+        let delivery = Delivery { supervisor: self.clone(), scope, id, life, live: agent.clone(), inbox };
+        self.0.tasks.spawn(left.clone().run_until_cancelled_owned(delivery.run()));
         metrics::gauge!("agentapi_agents_running").increment(1);
         tracing::info!(tenant.id = %scope.tenant(), agent.id = %id, "agent started");
         self.0.tasks.spawn(async move {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::inbox::Inbox;
 use super::sealed_env::Safe;
 use super::stored_history::StoredHistory;
 use super::{AgentError, Living, Supervisor};
@@ -164,11 +165,11 @@ impl Supervisor {
             database,
             scope,
         };
-        let over = CancellationToken::new();
-        let histories = self.history(scope, id, life, &over);
+        let (over, inbox) = (CancellationToken::new(), Arc::default());
+        let histories = self.history(scope, id, life, &over, &inbox);
         let live = LiveAgent::spawn_acp(options, (histories.clone(), histories), &self.0.tasks)?;
         match live.opened().await {
-            Ok(session) => Ok((Living { live, life, over }, session.unwrap_or_default())),
+            Ok(session) => Ok((Living { live, life, over, inbox }, session.unwrap_or_default())),
             Err(error) => {
                 live.stop(Duration::ZERO).await;
                 Err(error.into())
@@ -277,19 +278,26 @@ impl Supervisor {
     }
 
     fn spawn(&self, scope: TenantScope, id: AgentId, options: SpawnOptions) -> Result<Living, AgentError> {
-        let (life, over) = (options.life, CancellationToken::new());
-        let history = self.history(scope, id, life, &over);
-        Ok(Living { live: LiveAgent::spawn(options, history, &self.0.tasks)?, life, over })
+        let (life, over, inbox) = (options.life, CancellationToken::new(), Arc::default());
+        let history = self.history(scope, id, life, &over, &inbox);
+        Ok(Living { live: LiveAgent::spawn(options, history, &self.0.tasks)?, life, over, inbox })
     }
 
     fn attach(&self, scope: TenantScope, options: AttachOptions) -> Living {
-        let (life, over) = (options.life, CancellationToken::new());
-        let history = self.history(scope, options.id, life, &over);
-        Living { live: LiveAgent::attach(options, self.0.outbound.clone(), history, &self.0.tasks), life, over }
+        let (life, over, inbox) = (options.life, CancellationToken::new(), Arc::default());
+        let history = self.history(scope, options.id, life, &over, &inbox);
+        Living { live: LiveAgent::attach(options, self.0.outbound.clone(), history, &self.0.tasks), life, over, inbox }
     }
 
-    fn history(&self, scope: TenantScope, id: AgentId, life: Fence, over: &CancellationToken) -> StoredHistory {
-        StoredHistory { database: self.0.database.clone(), scope, id, life, over: over.clone() }
+    fn history(
+        &self,
+        scope: TenantScope,
+        id: AgentId,
+        life: Fence,
+        over: &CancellationToken,
+        inbox: &Arc<Inbox>,
+    ) -> StoredHistory {
+        StoredHistory { database: self.0.database.clone(), scope, id, life, over: over.clone(), inbox: Arc::clone(inbox) }
     }
 
     fn safe(&self, scope: TenantScope, id: AgentId) -> Safe<'_> {

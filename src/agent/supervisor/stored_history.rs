@@ -1,7 +1,10 @@
 //! An agent's messages in Postgres.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
+use super::inbox::Inbox;
 use crate::agent::acp::Entry;
 use crate::agent::history::{History, HistoryError};
 use crate::domain::{AgentId, Fence, Message, TenantScope};
@@ -16,6 +19,8 @@ pub(super) struct StoredHistory {
     pub(super) life: Fence,
     /// Told once Postgres says that this life is over.
     pub(super) over: CancellationToken,
+    /// How messages were asked for.
+    pub(super) inbox: Arc<Inbox>,
 }
 
 impl StoredHistory {
@@ -34,7 +39,10 @@ impl StoredHistory {
 
 impl History for StoredHistory {
     async fn save(&self, messages: Vec<Message>) -> Result<(), HistoryError> {
-        self.outcome(self.database.messages(self.scope).save(self.id, self.life, &messages).await)
+        let asked = self.inbox.asked_for(&messages);
+        self.outcome(self.database.messages(self.scope).save(self.id, self.life, &messages, &asked).await)?;
+        self.inbox.stored(&messages);
+        Ok(())
     }
 }
 

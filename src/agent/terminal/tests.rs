@@ -1,8 +1,12 @@
+use std::time::{Duration, Instant};
+
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngCore, SeedableRng};
 
 use super::*;
+use crate::agent::format;
+use crate::domain::AgentType;
 
 fn size(width: u16, height: u16) -> TerminalSize {
     TerminalSize::new(width, height).unwrap()
@@ -172,6 +176,36 @@ fn noise(rng: &mut StdRng) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// How long random input is tried: `AGENTAPI_FUZZ_SECONDS`, or a moment.
+fn fuzz_time() -> Duration {
+    let seconds = std::env::var("AGENTAPI_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(2))
+}
+
+#[test]
+fn no_input_at_any_size_breaks_it_nor_what_is_read_off_it() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (begun, mut rounds) = (Instant::now(), 0_u64);
+    while begun.elapsed() < fuzz_time() {
+        rounds += 1;
+        let (mut terminal, mut before) = (Emulator::new(size(80, 40)), String::new());
+        let kind = *AgentType::ALL.choose(&mut rng).unwrap();
+        for _ in 0..20 {
+            terminal.feed(&noise(&mut rng));
+            let after = terminal.text();
+            let new = format::new_text(kind, &before, &after);
+            let asked = String::from_utf8_lossy(&noise(&mut rng)).into_owned();
+            let message = format::agent_message(kind, &new, &asked);
+            assert!(message.len() <= after.len(), "seed {seed}");
+            let _ready = format::is_ready(kind, &after);
+            before = after;
+        }
+    }
+    println!("{rounds} rounds");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Parameters in the path and in the query.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -11,31 +13,31 @@ use crate::http::problem::{Code, Problem};
 #[derive(Debug)]
 pub(in crate::http) struct Path<T>(pub(in crate::http) T);
 
-impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for Path<T> {
+/// The same of the second name in the path.
+#[derive(Debug)]
+pub(in crate::http) struct Second<T>(pub(in crate::http) T);
+
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let not_found = || Problem::new(Code::NotFound);
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
-        let (_, text) = params.iter().next().ok_or_else(not_found)?;
-        text.parse().map(Self).map_err(|_| not_found())
+        named(parts, state, 0).await.map(Self)
     }
 }
 
-/// What the path names, and what within that. A text that is no id names nothing: 404.
-#[derive(Debug)]
-pub(in crate::http) struct PathWithin<T, U>(pub(in crate::http) T, pub(in crate::http) U);
-
-impl<S: Send + Sync, T: std::str::FromStr, U: std::str::FromStr> FromRequestParts<S> for PathWithin<T, U> {
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Second<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let not_found = || Problem::new(Code::NotFound);
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
-        let mut texts = params.iter().map(|(_, text)| text);
-        let (outer, inner) = texts.next().zip(texts.next()).ok_or_else(not_found)?;
-        Ok(Self(outer.parse().map_err(|_| not_found())?, inner.parse().map_err(|_| not_found())?))
+        named(parts, state, 1).await.map(Self)
     }
+}
+
+async fn named<S: Send + Sync, T: FromStr>(parts: &mut Parts, state: &S, place: usize) -> Result<T, Problem> {
+    let not_found = || Problem::new(Code::NotFound);
+    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
+    let (_, text) = params.iter().nth(place).ok_or_else(not_found)?;
+    text.parse().map_err(|_| not_found())
 }
 
 /// The query, of type `T`.

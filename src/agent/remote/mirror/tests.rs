@@ -71,7 +71,7 @@ fn another_conversation_is_put_behind_the_one_before_even_if_it_says_the_same() 
     let mut mirror = mirror();
     mirror.connected();
     // A start screen may still be replaced by a restored conversation.
-    assert_eq!(hear(&mut mirror, [update(0, Agent, "", 10), update(0, Agent, "> ", 11)]), []);
+    assert_eq!(hear(&mut mirror, [update(0, Agent, "> ", 10), update(0, Agent, "> ", 11)]), []);
     assert!(mirror.holds_back());
     assert_eq!(hear(&mut mirror, [update(1, User, "hi", 12)]), told(&[(3, "> "), (4, "hi")]));
     assert_eq!(hear(&mut mirror, [update(2, Agent, "hello", 13)]), told(&[(5, "hello")]));
@@ -80,6 +80,11 @@ fn another_conversation_is_put_behind_the_one_before_even_if_it_says_the_same() 
     let replay = [update(0, Agent, "> ", 11), update(1, User, "hi", 12), update(2, Agent, "hello", 13)];
     mirror.connected();
     assert_eq!(hear(&mut mirror, replay.clone()), []);
+    let history: Vec<Message> = mirror.messages.values().cloned().collect();
+    let mut after_a_restart = Mirror::new(&history);
+    after_a_restart.connected();
+    assert_eq!(hear(&mut after_a_restart, replay.clone()), []);
+    assert_eq!(hear(&mut after_a_restart, [update(3, User, "more", 14)]), told(&[(6, "more")]));
     assert_eq!(hear(&mut mirror, [update(3, User, "more", 14)]), told(&[(6, "more")]));
 }
 

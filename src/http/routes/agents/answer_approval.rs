@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::approvals::ApprovalBody;
 use crate::domain::{AgentId, ApprovalId, Principal};
 use crate::http::App;
-use crate::http::extract::{Json, PathWithin};
+use crate::http::extract::{Json, Path, Second};
 use crate::http::problem::{Problem, ProblemBody};
 
 /// An answer to what an agent asks leave for.
@@ -35,7 +35,8 @@ pub(super) struct AnswerRequest {
 pub(super) async fn answer_agent_approval(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    PathWithin(id, approval): PathWithin<AgentId, ApprovalId>,
+    Path(id): Path<AgentId>,
+    Second(approval): Second<ApprovalId>,
     Json(request): Json<AnswerRequest>,
 ) -> Result<axum::Json<ApprovalBody>, Problem> {
     Ok(axum::Json(app.agents.answer_approval(&principal, id, approval, request.option).await?.into()))

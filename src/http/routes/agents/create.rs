@@ -12,7 +12,7 @@ use crate::http::App;
 use crate::http::extract::Json;
 use crate::http::problem::{Problem, ProblemBody};
 
-/// Starts an agent.
+/// Starts an agent, or attaches to a remote one, which must answer.
 #[utoipa::path(post, path = "/v1/agents", tag = "agents", security(("bearer" = [])), request_body = CreateAgentRequest, responses(
     (status = 201, description = "Started", body = AgentBody, headers(("location" = String, description = "Where the agent is"))),
     (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),

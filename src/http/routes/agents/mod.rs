@@ -12,6 +12,7 @@ mod list;
 mod message;
 mod messages;
 mod new_agent;
+mod queue;
 mod remote_problem;
 mod restart;
 mod screen;
@@ -49,6 +50,8 @@ pub(super) fn routes_at_owner() -> OpenApiRouter<App> {
         .routes(routes!(status::get_agent_status))
         .routes(routes!(messages::get_agent_messages))
         .routes(routes!(message::post_agent_message))
+        .routes(routes!(queue::get_agent_queue))
+        .routes(routes!(queue::cancel_queued_message))
         .routes(routes!(events::get_agent_events))
         .routes(routes!(screen::get_agent_screen))
         .routes(routes!(timeline::get_agent_timeline))
@@ -67,6 +70,10 @@ impl From<AgentError> for Problem {
             AgentError::Replaced => Self::new(Code::ServiceUnavailable)
                 .with_detail("this server is about to join the others again")
                 .with_retry_after(RETRY_AFTER),
+            AgentError::KeyReused => Self::new(Code::IdempotencyKeyReused),
+            AgentError::KeyInUse => Self::new(Code::IdempotencyKeyInUse).with_retry_after(RETRY_AFTER),
+            AgentError::QueueFull => Self::new(Code::QueueFull),
+            AgentError::BeingDelivered => Self::new(Code::MessageBeingDelivered),
             AgentError::LimitReached => Self::new(Code::AgentLimitReached).with_retry_after(RETRY_AFTER),
             AgentError::Stopping => {
                 Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)

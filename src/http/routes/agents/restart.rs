@@ -9,7 +9,8 @@ use crate::http::App;
 use crate::http::extract::Path;
 use crate::http::problem::{Problem, ProblemBody};
 
-/// Starts an agent again, after stopping it if it runs. Its workspace and its messages stay; the conversation goes on.
+/// Starts an agent again, after stopping it if it runs; attaches to a remote one again. Its workspace and its messages stay; the
+/// conversation goes on.
 #[utoipa::path(post, path = "/v1/agents/{id}/restart", tag = "agents", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The agent")),
     responses(
