@@ -216,7 +216,7 @@ impl AgentType {
     #[must_use]
     pub const fn acp_command(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::Claude => Some(&["claude-code-acp"]),
+            Self::Claude => Some(&["claude-agent-acp"]),
             Self::Codex => Some(&["codex-acp"]),
             Self::Gemini => Some(&["gemini", "--experimental-acp"]),
             Self::Opencode => Some(&["opencode", "acp"]),

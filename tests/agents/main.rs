@@ -217,3 +217,61 @@ async fn aider_holds_a_conversation() {
     aider.press("y\r", "Applied edit to made.txt").await;
     aider.stop().await;
 }
+
+/// What an ACP agent did, by kind.
+async fn did(conversation: &Conversation, kind: &str) -> Vec<Value> {
+    let timeline = conversation.client.get(&format!("{}/timeline?limit=100", conversation.agent)).await.ok();
+    let entries = timeline["items"].as_array().expect("items").iter();
+    entries.filter(|entry| entry["kind"] == kind).map(|entry| entry["data"].clone()).collect()
+}
+
+#[tokio::test]
+async fn claude_holds_a_conversation_by_acp() {
+    let Some(programs) = installed("claude-agent-acp") else { return };
+    let model = StandIn::start().await;
+    let env = json!({
+        "ANTHROPIC_BASE_URL": model.url,
+        "ANTHROPIC_AUTH_TOKEN": "a token",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    });
+    let claude = Conversation::start(programs, json!({"type": "claude", "transport": "acp", "env": env})).await;
+    for _ in 0..2 {
+        assert_eq!(claude.ask(HELLO, HEARD).await, HEARD);
+    }
+    claude.post("user", "RUN touch made && echo made-$((6 * 7))").await;
+    let approval = eventually("it asks for leave", || async {
+        let pending = claude.client.get(&format!("{}/approvals?state=pending", claude.agent)).await.ok();
+        pending["items"].as_array().expect("items").first().cloned()
+    })
+    .await;
+    println!("{approval:#}");
+    let options = approval["options"].as_array().expect("options");
+    let allow = options.iter().find(|option| option["kind"] == "allow_once").expect("it may be allowed once");
+    let path = format!("{}/approvals/{}", claude.agent, approval["id"].as_str().expect("an id"));
+    claude.client.post(&path, json!({"option": allow["id"]})).await.ok();
+    claude.client.stable(&claude.agent).await;
+    assert!(claude.last_answer().await.ends_with("Stand-in ran it, and it said: made-42"));
+    assert_eq!(did(&claude, "tool_call").await[0]["status"], "completed");
+    assert_eq!(did(&claude, "turn").await.iter().filter(|turn| turn["stop_reason"] == "end_turn").count(), 3);
+    claude.stop().await;
+}
+
+#[tokio::test]
+async fn codex_holds_a_conversation_by_acp() {
+    let Some(programs) = installed("codex-acp") else { return };
+    let model = StandIn::start().await;
+    let base_url = format!("model_providers.key.base_url=\"{}/v1\"", model.url);
+    // Its own sandbox needs what a container may not have.
+    let settings = [&base_url, "model=\"stand-in\"", "sandbox_mode=\"danger-full-access\"", "approval_policy=\"never\""];
+    let args: Vec<&str> = settings.into_iter().flat_map(|setting| ["-c", setting]).collect();
+    let body = json!({"type": "codex", "transport": "acp", "args": args, "env": {"OPENAI_API_KEY": "a key"}});
+    let codex = Conversation::start(programs, body).await;
+    for _ in 0..2 {
+        // What it says of a model that it does not know comes first.
+        assert!(codex.ask(HELLO, HEARD).await.ends_with(HEARD));
+    }
+    codex.ask("RUN echo tool-output-$((6 * 7))", "Stand-in ran it, and it said: tool-output-42").await;
+    assert_eq!(did(&codex, "tool_call").await[0]["status"], "completed");
+    assert_eq!(did(&codex, "turn").await.iter().filter(|turn| turn["stop_reason"] == "end_turn").count(), 3);
+    codex.stop().await;
+}

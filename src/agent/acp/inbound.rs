@@ -51,6 +51,11 @@ impl Life {
             _ if !is_ours => {}
             SessionUpdate::AgentMessageChunk(chunk) => {
                 self.timeline.end_thought();
+                if chunk.message_id.is_some() && chunk.message_id != self.message {
+                    // Another message of the agent: another paragraph of what it says.
+                    self.conversation.interrupt();
+                    self.message.clone_from(&chunk.message_id);
+                }
                 self.conversation.chunk(&text(chunk));
             }
             SessionUpdate::AgentThoughtChunk(chunk) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_client_protocol::v1::ConnectionTo;
 use agent_client_protocol::v1::schema::{
-    CancelNotification, ContentBlock, PromptRequest, PromptResponse, SessionId, StopReason, TextContent,
+    CancelNotification, ContentBlock, MessageId, PromptRequest, PromptResponse, SessionId, StopReason, TextContent,
 };
 use agent_client_protocol::{Agent, Error};
 use futures_util::FutureExt;
@@ -54,6 +54,8 @@ pub(super) struct Life {
     pub(super) terminals: Terminals,
     pub(super) tasks: TaskTracker,
     pub(super) session: Option<SessionId>,
+    /// The message that the agent says, if it gives its messages ids.
+    pub(super) message: Option<MessageId>,
     pub(super) opening: watch::Sender<Opening>,
     /// A first message, sent once a session is open.
     pub(super) prompt: Option<Arc<str>>,
@@ -103,6 +105,7 @@ impl Life {
             terminals,
             tasks,
             session: None,
+            message: None,
             opening,
             prompt,
             connection: None,

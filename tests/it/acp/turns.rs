@@ -54,6 +54,7 @@ async fn what_is_said_around_other_doings_is_one_message_in_paragraphs() {
     let agent = start(&client, "plain", json!({})).await;
     assert_eq!(say(&client, &agent, "say one;tool t;say two;think of it;say three;say four").await, "one\n\ntwo\n\nthreefour");
     assert_eq!(say(&client, &agent, "strange;say known").await, "known");
+    assert_eq!(say(&client, &agent, "part a one;part a two;part b three").await, "onetwo\n\nthree");
 }
 
 #[tokio::test]
