@@ -12,7 +12,8 @@ const LATENCY_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25
 
 /// Begins to log as `settings` say. Once a process.
 pub fn log(settings: &Log) {
-    let filter = EnvFilter::new(settings.level.as_str());
+    // What agents write is not for the log; that crate logs methods and ids as they come.
+    let filter = EnvFilter::new(format!("{},agent_client_protocol=off", settings.level.as_str()));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
     match settings.format {
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -23,6 +23,12 @@ async fn nothing_secret_is_logged_even_when_everything_is() {
     let agent = client.post("/v1/agents", body).await.header("location").to_owned();
     client.stable(&agent).await;
     client.say(&agent, "between us").await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/acp-agent.sh");
+    let body =
+        json!({"type": "custom", "transport": "acp", "command": ["bash", script], "env": {"API_KEY": "agents-own-s3cret"}});
+    let agent = client.post("/v1/agents", body).await.header("location").to_owned();
+    client.stable(&agent).await;
+    client.say(&agent, "say between us;think between us;murmur between us;read between us;nonsense between us").await;
     server.anonymous().with_token("garbage-token").get("/v1/agents").await;
     let metrics = server.anonymous().get("/metrics").await.text;
     let token = client.token.clone().expect("a token");

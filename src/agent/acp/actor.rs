@@ -32,8 +32,8 @@ const FORGOTTEN_GRACE: Duration = Duration::from_secs(5);
 const KILLED: Duration = Duration::from_secs(10);
 /// From the program's end to the end of its output, which a process that left its group may hold open.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
-/// Bytes of one line of standard error that are looked at, and lines of one life that are logged.
-const STDERR: (u64, usize) = (4096, 1000);
+/// Bytes of one line of standard error that are read as one.
+const MAX_STDERR_LINE: u64 = 4096;
 
 /// A program with its pipes.
 pub(super) struct Spawned {
@@ -273,27 +273,22 @@ impl Task {
     }
 }
 
-/// Logs what a program writes to its standard error, and keeps its last words.
+/// Reads what a program writes to its standard error, and keeps its last words. They are not logged, for they may repeat what was said.
 async fn read_stderr(stderr: ChildStderr, last_words: &Mutex<String>) {
-    let (bytes, mut lines_left) = STDERR;
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
         line.clear();
         // What is longer goes on as another line.
-        match (&mut stderr).take(bytes).read_until(b'\n', &mut line).await {
+        match (&mut stderr).take(MAX_STDERR_LINE).read_until(b'\n', &mut line).await {
             Ok(1..) => {}
             Ok(0) | Err(_) => return,
         }
+        tracing::trace!(bytes = line.len(), "an agent wrote to its standard error");
         let words = bounded::words(&String::from_utf8_lossy(&line));
-        if words.is_empty() {
-            continue;
+        if !words.is_empty() {
+            *last_words.lock().unwrap_or_else(PoisonError::into_inner) = words;
         }
-        if lines_left > 0 {
-            lines_left -= 1;
-            tracing::debug!(line = words, "an agent wrote to its standard error");
-        }
-        *last_words.lock().unwrap_or_else(PoisonError::into_inner) = words;
     }
 }
 

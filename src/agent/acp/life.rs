@@ -155,7 +155,8 @@ impl Life {
     pub(super) fn failed(&mut self, error: AcpError) {
         self.opening.send_if_modified(|opening| match opening {
             None => {
-                tracing::info!(%error, "an agent cannot be spoken to");
+                // Why is for its user: it may repeat what the program said.
+                tracing::info!("an agent cannot be spoken to");
                 self.timeline.add(TimelineKind::Session, &json!({"event": "failed", "reason": error.to_string()}));
                 *opening = Some(Err(error));
                 true

@@ -231,3 +231,81 @@ impl Timeline {
         self.store_at.get_or_insert_with(|| Instant::now() + TOLD_EVERY);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::agent::history::{History, HistoryError};
+    use crate::domain::Fence;
+
+    /// Keeps what it is given, as Postgres does.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<BTreeMap<i64, TimelineEntry>>>);
+
+    impl History<Entry> for Kept {
+        async fn save(&self, entries: Vec<Entry>) -> Result<(), HistoryError> {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(entries.into_iter().map(|entry| (entry.entry.id, entry.entry)));
+            Ok(())
+        }
+    }
+
+    fn timeline() -> (Timeline, Kept, TaskTracker) {
+        let (kept, tasks) = (Kept::default(), TaskTracker::new());
+        let (saver, _) = Saver::start(kept.clone(), &tasks);
+        (Timeline::new(saver, 0, EventId::before(Fence::FIRST)), kept, tasks)
+    }
+
+    #[tokio::test]
+    async fn however_much_an_agent_does_what_is_kept_is_bounded() {
+        let (mut timeline, kept, _tasks) = timeline();
+        for n in 0..MAX_ENTRIES + 100 {
+            timeline.tool_call(&n.to_string(), json!({ "n": n }));
+            assert!(timeline.open.len() <= MAX_OPEN + 1);
+        }
+        assert!(timeline.is_full());
+        timeline.tool_call("0", json!({"late": true}));
+        timeline.close().await;
+        let kept = kept.0.lock().unwrap();
+        assert_eq!(kept.len(), usize::try_from(MAX_ENTRIES).unwrap());
+        assert_eq!(kept.last_key_value().unwrap().1.data, json!({"event": "timeline_full"}));
+        assert_eq!(kept[&7].data, json!({"n": 7}), "what does not change any more is stored");
+    }
+
+    #[tokio::test]
+    async fn however_large_what_an_agent_does_is_what_is_kept_is_bounded() {
+        let (mut timeline, kept, _tasks) = timeline();
+        let large = "x".repeat(50_000);
+        for n in 0..700 {
+            timeline.tool_call(&n.to_string(), json!({ "text": large }));
+            if n % 20 == 0 {
+                timeline.tool_call(&n.to_string(), json!({ "more": large }));
+            }
+        }
+        assert!(timeline.is_full());
+        timeline.close().await;
+        let bytes: usize = kept.0.lock().unwrap().values().map(|entry| bounded::size(&entry.data)).sum();
+        assert!(bytes < MAX_BYTES + 100_000, "{bytes}");
+    }
+
+    #[tokio::test]
+    async fn thoughts_are_one_entry_until_the_agent_does_something_else() {
+        let (mut timeline, kept, _tasks) = timeline();
+        timeline.think("one ");
+        timeline.think("two");
+        timeline.tool_call("t", json!({}));
+        timeline.think("three");
+        for _ in 0..20 {
+            timeline.think(&"x".repeat(2000));
+        }
+        timeline.close().await;
+        let kept = kept.0.lock().unwrap();
+        assert_eq!((&kept[&0].data["text"], kept[&1].kind), (&json!("one two"), TimelineKind::ToolCall));
+        assert!(kept.len() > 3, "a long one is several");
+        assert!(kept.values().all(|entry| bounded::size(&entry.data) <= MAX_THOUGHT + 100));
+    }
+}

@@ -139,3 +139,108 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use agent_client_protocol::TransportFrame as Frame;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// A program's ends of its pipes, the protocol's end, and why it was no longer listened to.
+    async fn wired(test: impl AsyncFnOnce(DuplexStream, DuplexStream, Channel, Fault)) {
+        let (stdin, ours_in) = duplex(1024);
+        let (ours_out, stdout) = duplex(64 * 1024);
+        let fault = Fault::default();
+        let (channel, moves) = connect(ours_in, ours_out, Arc::clone(&fault));
+        tokio::select! {
+            () = test(stdin, stdout, channel, fault) => {}
+            () = async { moves.await; std::future::pending().await } => {}
+        }
+    }
+
+    fn request(id: usize) -> String {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"fs/read_text_file\",\"params\":{{}}}}\n")
+    }
+
+    fn waiting(channel: &mut Channel) -> usize {
+        std::iter::from_fn(|| channel.rx.try_recv().ok()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_take_answers_is_not_listened_to() {
+        wired(async |_stdin, mut stdout, mut channel, _| {
+            let asks = async {
+                for id in 0.. {
+                    stdout.write_all(request(id).as_bytes()).await.unwrap();
+                }
+            };
+            tokio::select! {
+                () = asks => {}
+                () = sleep(Duration::from_secs(1)) => {}
+            }
+            assert_eq!(waiting(&mut channel), MAX_OWED);
+            let answer = Frame::parse_json(r#"{"jsonrpc":"2.0","id":0,"result":{}}"#);
+            channel.tx.unbounded_send(answer).unwrap();
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(waiting(&mut channel), 1, "one answer, one more request");
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_are_told_from_noise_however_they_come() {
+        wired(async |_stdin, mut stdout, mut channel, fault| {
+            for piece in [
+                "hello\n\n",
+                "[]\n{}\n",
+                "{\"jsonrpc\":\"2.0\",\"meth",
+                "od\":\"a\"}\r\n{\"jsonrpc\":\"2.0\",\"method\":\"b\"}\n",
+                "rest",
+            ] {
+                stdout.write_all(piece.as_bytes()).await.unwrap();
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(waiting(&mut channel), 2);
+            drop(stdout);
+            sleep(Duration::from_millis(1)).await;
+            assert!(channel.rx.try_recv().is_err_and(|error| error.is_closed()), "the end is told");
+            assert_eq!(fault.get(), None);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_long_a_line_and_too_much_noise_are_the_end() {
+        for (piece, why) in [
+            ("x".repeat(1000), "it writes a line that is too long"),
+            ("x\n".repeat(500), "it writes lines that are no JSON-RPC messages"),
+        ] {
+            wired(async |_stdin, mut stdout, _channel, fault| {
+                while stdout.write_all(piece.as_bytes()).await.is_ok() {}
+                assert_eq!(fault.get(), Some(&why));
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_lines_also_to_who_has_closed_its_input() {
+        wired(async |stdin, _stdout, channel, _| {
+            let mut lines = BufReader::new(stdin).lines();
+            channel.tx.unbounded_send(Frame::parse_json(r#"{"jsonrpc":"2.0","method":"a","params":{"text":"x\ny"}}"#)).unwrap();
+            let line = lines.next_line().await.unwrap().unwrap();
+            assert!(line.contains(r#""text":"x\ny""#), "{line}");
+            drop(lines);
+            for _ in 0..10 {
+                channel.tx.unbounded_send(Frame::parse_json(r#"{"jsonrpc":"2.0","method":"a"}"#)).unwrap();
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert!(!channel.tx.is_closed(), "what nobody reads is dropped");
+        })
+        .await;
+    }
+}
