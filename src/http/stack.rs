@@ -13,6 +13,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::App;
 use super::client_ip::find_client_ip;
@@ -58,7 +60,8 @@ struct NewRequestId;
 
 impl MakeRequestId for NewRequestId {
     fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
-        HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).ok().map(RequestId::new)
+        let mut text = [0; Hyphenated::LENGTH];
+        HeaderValue::from_str(Uuid::now_v7().hyphenated().encode_lower(&mut text)).ok().map(RequestId::new)
     }
 }
 
