@@ -72,3 +72,20 @@ fn drop_body_headers(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_body_that_a_layer_made_becomes_a_problem() {
+        for (status, code) in [(504, Code::DeadlineExceeded), (405, Code::MethodNotAllowed)] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let (response, problem) = write_problem(status.into_response(), "an id");
+            assert_eq!(problem.map(|problem| problem.code), Some(code));
+            assert_eq!((response.status(), &response.headers()[header::CONTENT_TYPE]), (status, &PROBLEM_JSON));
+        }
+    }
+}
