@@ -19,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio_util::task::TaskTracker;
 use tower::{Service as TowerService, ServiceExt};
 
+use super::process::cpu;
 use super::report::{P50, P99, Table, quantile};
 use super::support::TestRedis;
 use super::{Effort, Failure, bare};
@@ -81,7 +82,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Table, Failure> {
     table.figure("Redis commands a call", &format!("{of_calls:.6}"));
     over_tcp(effort, &mut table, breakers()?).await?;
     table.note(format!(
-        "The first three: medians of {rounds} rounds, each of {calls} calls of each, one after the other, on one thread; metrics are \
+        "The first three: processor time, medians of {rounds} rounds, each of {calls} calls of each, one after the other; metrics are \
          collected, spans are off as by default. Layers: span and metrics, deadline, retries, breaker, bounds, attempt's time."
     ));
     table.note(format!(
@@ -100,12 +101,12 @@ fn shared_breakers(redis: &TestRedis) -> Result<Option<CircuitBreakers>, Failure
     Ok(CircuitBreakers::new(store, &settings.circuit_breaker, peek, TaskTracker::new()))
 }
 
-/// Microseconds of a call.
+/// Microseconds of this process' processor time for a call: what else the cores do is not in it.
 async fn each<S>(stack: S, service: Service, calls: u32) -> Result<f64, Failure>
 where
     S: TowerService<Call, Response = Response<Body>, Error = OutboundError> + Clone,
 {
-    let start = Instant::now();
+    let before = cpu(std::process::id())?;
     for call in 0..calls {
         if call.is_multiple_of(YIELD) {
             tokio::task::yield_now().await;
@@ -113,7 +114,7 @@ where
         let request = Request::get("http://127.0.0.1/").body(Body::empty())?;
         stack.clone().oneshot(Call::new(service, request, Timeouts::default())).await?;
     }
-    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(calls))
+    Ok(cpu(std::process::id())?.saturating_sub(before).as_secs_f64() * 1e6 / f64::from(calls))
 }
 
 /// The same over TCP, beside the client alone.

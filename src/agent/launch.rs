@@ -144,5 +144,23 @@ pub fn environment(
     env
 }
 
+/// The terminal type that agents of a single-agent server are told, as coder/agentapi tells them.
+const SINGLE_AGENT_TERM: &str = "vt100";
+/// The token of `agentapi attach`; no setting of a server.
+const ATTACH_TOKEN: &str = "AGENTAPI_TOKEN";
+
+/// The environment of the one agent of a server that runs for its user: all of the `server`'s, without what would let the agent in
+/// where only servers are let in.
+pub fn whole_environment(server: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
+    let secrets = crate::config::Config::secrets();
+    let is_secret = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name == ATTACH_TOKEN || secrets.iter().any(|secret| name == *secret) || name.starts_with("UPSTASH_")
+    };
+    let mut env: BTreeMap<_, _> = server.into_iter().filter(|(name, _)| !is_secret(name)).collect();
+    env.insert("TERM".into(), SINGLE_AGENT_TERM.into());
+    env
+}
+
 #[cfg(test)]
 mod tests;

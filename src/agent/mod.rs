@@ -15,11 +15,14 @@ mod remote;
 mod supervisor;
 mod terminal;
 mod typing;
+mod uploads;
 mod workspace;
 
 pub use self::history::{History, HistoryError};
-pub use self::launch::{Launch, SpawnError, environment};
+pub use self::launch::{Launch, SpawnError, environment, whole_environment};
 pub use self::live::{AgentEvent, Ended, LiveAgent, Pace, ScreenSubscription, SendError, SpawnOptions, Subscription, Told};
 pub use self::remote::{AttachOptions, RemoteError, Unreachable};
+pub(crate) use self::remote::{EventParser, Sent};
 pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, Waiting, Whereabouts, reseal_env};
-pub use self::workspace::{MAX_UPLOAD_BYTES, Workspace};
+pub use self::uploads::{MAX_UPLOAD_BYTES, Uploads};
+pub use self::workspace::Workspace;

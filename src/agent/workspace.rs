@@ -5,14 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use super::uploads::Uploads;
 use crate::domain::{AgentId, AgentType, TenantId};
 
-/// Largest file that is taken for an agent.
-pub const MAX_UPLOAD_BYTES: usize = 10 * 1024 * 1024;
-/// Longest name of a file that file systems take.
-const MAX_NAME_BYTES: usize = 255;
 /// In files of a home template, stands for the absolute path of the agent's working directory.
 const WORKSPACE_MARK: &str = "@WORKSPACE@";
 /// Larger files are copied as they are.
@@ -63,22 +58,10 @@ impl Workspace {
         blocking(move || workspace.create_now(template.as_deref())).await
     }
 
-    /// Keeps a file for the agent under a name of its own content, `uploads/<16 hex digits>/<base name of name>`. The same
-    /// content with the same name is the same file. Returns its path.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub async fn keep_upload(&self, name: &str, content: Vec<u8>) -> io::Result<PathBuf> {
-        let digest = hex::encode(&Sha256::digest(&content)[..8]);
-        let folder = self.root.join("uploads").join(digest);
-        let path = folder.join(base_name(name));
-        let kept = path.clone();
-        blocking(move || {
-            private_dir().recursive(true).create(&folder)?;
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?.write_all(&content)
-        })
-        .await?;
-        Ok(kept)
+    /// Files that were uploaded for the agent.
+    #[must_use]
+    pub fn uploads(&self) -> Uploads {
+        Uploads::at(self.root.join("uploads"))
     }
 
     /// Removes the workspace with everything in it; one that does not exist is no error.
@@ -86,12 +69,7 @@ impl Workspace {
     /// # Errors
     /// If something in it cannot be removed.
     pub async fn remove(&self) -> io::Result<()> {
-        let root = self.root.clone();
-        blocking(move || match fs::remove_dir_all(root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        })
-        .await
+        remove_folder(self.root.clone()).await
     }
 
     fn create_now(&self, template: Option<&Path>) -> io::Result<()> {
@@ -107,11 +85,20 @@ impl Workspace {
     }
 }
 
-async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+/// Removes a folder with everything in it; one that does not exist is no error.
+pub(super) async fn remove_folder(folder: PathBuf) -> io::Result<()> {
+    blocking(move || match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    })
+    .await
+}
+
+pub(super) async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn private_dir() -> DirBuilder {
+pub(super) fn private_dir() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder
@@ -160,13 +147,6 @@ impl Copy {
             Err(binary) => target.write_all(binary.as_bytes()),
         }
     }
-}
-
-/// The last component of a name that a client gave, which names nothing outside its folder.
-pub(super) fn base_name(name: &str) -> &str {
-    let name = name.rsplit('/').next().unwrap_or_default();
-    let fits = !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES && !name.contains('\0');
-    if fits { name } else { "file" }
 }
 
 #[cfg(test)]

@@ -154,14 +154,16 @@ impl View {
     /// Takes over what the store says, and then again what it does not know yet. After the store was away, the stricter of both.
     pub(super) fn adopt(&mut self, told: &Snapshot, policy: &Policy, now: u64) {
         let known = self.circuit.snapshot(now);
-        let ours_is_stricter = self.detached && self.phase(now) == self.circuit.phase && strictness(&known) > strictness(told);
+        let detached = std::mem::take(&mut self.detached);
         self.revision += 1;
-        self.detached = false;
         self.ask_again = 0;
-        if ours_is_stricter {
+        if detached && self.is_open(now) && strictness(&known) > strictness(told) {
             return;
         }
         self.circuit = Circuit::told(told, policy, now);
+        if detached && (known.phase, told.phase) == (Phase::Closed, Phase::Closed) {
+            self.circuit.failures = self.circuit.failures.max(known.failures);
+        }
         if let Pending { generation, healed, failures } = self.pending
             && (healed || failures > 0)
             && generation == told.generation
@@ -267,6 +269,13 @@ mod tests {
             view.adopt(&told(theirs, 3, 0), &POLICY, 1);
             assert_eq!(view.is_open(1), open, "{ours:?} here, {theirs:?} there");
         }
+        // Failures that only this process knows of count on, as of the generation that the store knows.
+        let mut view = failing(2);
+        view.take_pending().expect("failures");
+        view.detach();
+        view.adopt(&told(Phase::Closed, 7, 1), &POLICY, 1);
+        assert_eq!(view.admit(1), Admission::Pass(7));
+        assert!(view.failed(7, &POLICY, 0, 1) && view.is_open(1));
         // But what the store says while it is there holds.
         let mut view = View::new();
         view.adopt(&told(Phase::Open, 5, 0), &POLICY, 0);

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod attach;
 mod config;
 mod end_sessions;
 mod identity;
@@ -9,6 +10,7 @@ mod open;
 mod openapi;
 mod operator;
 mod serve;
+mod server;
 mod tenant;
 mod tenant_limits;
 mod user;
@@ -22,7 +24,7 @@ use crate::config::{Config, ConfigError};
 
 /// One HTTP API for a whole organisation's coding agents.
 #[derive(Debug, Parser)]
-#[command(name = "agentapi", version)]
+#[command(name = "agentapi", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +32,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve one agent, without log-in, as coder/agentapi does: `agentapi server -- claude`
+    Server(Box<server::Flags>),
+    /// Show an agent's terminal in this one; Ctrl-C detaches
+    Attach(attach::Flags),
     /// Serve the API. Settings come from the environment and from .env; `agentapi config` shows them
     Serve,
     /// Bring the database's tables up to date, as `serve` does at its start
@@ -54,7 +60,10 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// Runs the command that the command line names.
 pub async fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     // TLS has several providers of cryptography in reach; without a choice the first connection would panic.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("agentapi: another provider of cryptography is installed already");
@@ -69,8 +78,24 @@ pub async fn run() -> ExitCode {
     }
 }
 
+/// Tells what is wrong with the command line, or the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.print().is_err() {
+        return ExitCode::FAILURE;
+    }
+    // Scripts know these two commands by coder/agentapi, which fails with 1.
+    let compatible = std::env::args_os().nth(1).is_some_and(|command| command == "server" || command == "attach");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if compatible => ExitCode::FAILURE,
+        _ => ExitCode::from(2),
+    }
+}
+
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Server(flags) => server::run(*flags).await,
+        Command::Attach(flags) => attach::run(flags).await,
         Command::Serve => serve::run(settings()?).await,
         Command::Migrate => migrate::run(&settings()?).await,
         Command::Config => config::run(&settings()?),

@@ -105,6 +105,23 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(problems)) }
     }
 
+    /// Names of the variables whose values are secrets.
+    #[must_use]
+    pub fn secrets() -> Vec<&'static str> {
+        [
+            Server::SECRETS,
+            Log::SECRETS,
+            Postgres::SECRETS,
+            Redis::SECRETS,
+            Session::SECRETS,
+            RateLimit::SECRETS,
+            CircuitBreaker::SECRETS,
+            Replica::SECRETS,
+            Agent::SECRETS,
+        ]
+        .concat()
+    }
+
     /// Rules that hold between sections.
     fn check_together(&self, problems: &mut Vec<Problem>) {
         if self.session.storage == Some(SessionStorage::Redis) && !self.redis.enabled() {

@@ -16,6 +16,7 @@ mod problem;
 mod respond;
 mod routes;
 mod serve;
+pub mod single;
 mod stack;
 mod state;
 

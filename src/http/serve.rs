@@ -22,6 +22,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use super::{App, service};
+use crate::lifecycle::Lifecycle;
 
 /// Connections served at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -37,9 +38,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the server is asked to stop and every request has been answered.
 pub async fn serve(listener: TcpListener, app: App) {
-    let routes = service(&app);
+    serve_routes(listener, service(&app), &app.lifecycle).await;
+}
+
+/// The same for any `routes`.
+pub(super) async fn serve_routes(listener: TcpListener, routes: Router, lifecycle: &Lifecycle) {
     let (stopping, connections, graceful) =
-        (app.lifecycle.stopping(), Arc::new(Semaphore::new(MAX_CONNECTIONS)), GracefulShutdown::new());
+        (lifecycle.stopping(), Arc::new(Semaphore::new(MAX_CONNECTIONS)), GracefulShutdown::new());
     loop {
         let next = async { (Arc::clone(&connections).acquire_owned().await, accept(&listener).await) };
         let (permit, (stream, peer)) = tokio::select! {
@@ -47,7 +52,7 @@ pub async fn serve(listener: TcpListener, app: App) {
             () = stopping.cancelled() => break,
         };
         let connection = graceful.watch(connection(stream, answer(routes.clone(), peer)));
-        app.lifecycle.tasks().spawn(async move {
+        lifecycle.tasks().spawn(async move {
             let _permit = permit;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection failed");

@@ -1,7 +1,7 @@
 //! Connections: the name's permitted addresses, TCP, and TLS where the scheme asks for it. No proxies.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,8 +24,9 @@ use tower::Service;
 use super::{Resolve, ResolveError, keep_alive};
 use crate::tls;
 
-/// How long making a connection may take, all addresses and TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long making a connection may take, all addresses and TLS included. Each address of a name has an equal share of it, so that one
+/// that swallows what is sent to it leaves time for the next.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -78,9 +79,12 @@ impl Connector {
     }
 
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in self.resolver.resolve(host, port).await?.into_iter().take(MAX_ADDRESSES) {
-            match connected(address).await {
+        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        let mut addresses = self.resolver.resolve(host, port).await?;
+        addresses.truncate(MAX_ADDRESSES);
+        let share = CONNECT_TIMEOUT / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        for address in addresses {
+            match timeout(share, connected(address)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }

@@ -4,6 +4,7 @@
 //! in it, starts a Redis of its own where it needs one, and starts the program on a free port.
 
 mod agents;
+mod attach;
 mod auth;
 mod cache;
 mod cache_store;
@@ -34,6 +35,11 @@ mod row_level_security;
 mod secrets;
 mod session_store;
 mod sessions;
+mod single_agent;
+mod single_agent_events;
+mod single_agent_http;
+mod single_agent_process;
+mod single_agent_state;
 mod support;
 mod tenant_limits;
 mod tls;

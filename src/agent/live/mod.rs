@@ -184,9 +184,20 @@ impl LiveAgent {
         self.0.agent_type
     }
 
-    /// Waits until it is idle. Returns whether it is; otherwise it has ended.
+    /// Waits until it is idle, and, if it is a remote agent, known to be. Returns whether it is; otherwise it has ended.
     pub async fn until_idle(&self) -> bool {
-        self.0.projection.until_idle().await
+        loop {
+            if !self.0.projection.until_idle().await {
+                return false;
+            }
+            let Some(remote) = self.remote() else { return true };
+            if remote.reachable().is_ok() {
+                return true;
+            }
+            if !remote.until_reachable().await {
+                return false;
+            }
+        }
     }
 
     /// How it is spoken to.

@@ -65,7 +65,8 @@ impl Client {
 
     /// The stream of events after `last`, or from the beginning.
     pub(super) async fn events(&self, last: Option<&str>) -> Result<Body, RemoteError> {
-        self.stream("/events", last).await
+        // A server of ours for one agent begins anew unless it is asked to go on; others do not know the question.
+        self.stream("/events?resume=true", last).await
     }
 
     /// The stream of its screens.

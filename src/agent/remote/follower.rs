@@ -79,6 +79,10 @@ impl Follower {
             Err(error) => return error,
         };
         self.mirror.connected();
+        if self.last_event.is_some() {
+            // It goes on after what we know: where nothing happened since, there is nothing to tell.
+            self.is_up();
+        }
         let (mut parser, mut pace, mut progress) = (Parser::default(), Pace::default(), self.teller.progress());
         let mut first_status = Instant::now() + FIRST_STATUS;
         loop {
@@ -123,13 +127,18 @@ impl Follower {
             Event::Message(update) => self.mirror.hear(update).into_iter().for_each(|message| self.teller.message(message)),
             Event::Status(status) => {
                 self.teller.status(status);
-                if self.up_since.is_none() {
-                    self.up_since = Some(Instant::now());
-                    tracing::info!("a remote agent is followed");
-                    self.link.send_replace(Link::Up);
-                }
+                self.is_up();
             }
             Event::Other => {}
+        }
+    }
+
+    /// The agent's status is known.
+    fn is_up(&mut self) {
+        if self.up_since.is_none() {
+            self.up_since = Some(Instant::now());
+            tracing::info!("a remote agent is followed");
+            self.link.send_replace(Link::Up);
         }
     }
 }

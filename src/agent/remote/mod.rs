@@ -35,6 +35,7 @@ use self::client::{Client, MessageType};
 pub use self::error::RemoteError;
 use self::follower::Follower;
 use self::mirror::Mirror;
+pub(crate) use self::sse::{Parser as EventParser, Sent};
 use self::teller::Teller;
 use super::history::{History, Saver};
 use super::live::{AgentEvent, Ended, Projection, ScreenSubscription, SendError, Subscription};
@@ -151,6 +152,11 @@ impl Remote {
                 Err(Unreachable { why: why.clone(), retry_after: retry_at.saturating_duration_since(Instant::now()) })
             }
         }
+    }
+
+    /// Waits until the agent is reachable. Returns whether it is; otherwise it was let go.
+    pub(super) async fn until_reachable(&self) -> bool {
+        self.link.clone().wait_for(|link| matches!(link, Link::Up)).await.is_ok()
     }
 
     /// Says something to the agent; returns once it is told of in `news`, if that is soon.

@@ -8,7 +8,7 @@ const MAX_ID: usize = 256;
 
 /// What was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// An event with its name; `message` if it has none.
     Event {
         /// Its name.
@@ -22,7 +22,7 @@ pub(super) enum Sent {
 
 /// Reads a stream of events.
 #[derive(Debug, Default)]
-pub(super) struct Parser {
+pub(crate) struct Parser {
     begun: bool,
     /// The line so far.
     line: Vec<u8>,
@@ -37,7 +37,7 @@ pub(super) struct Parser {
 
 impl Parser {
     /// Takes the next piece of the stream; returns what is complete.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Vec<Sent> {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Vec<Sent> {
         let mut sent = Vec::new();
         while let Some(first) = bytes.first() {
             if std::mem::take(&mut self.skip_line_feed) && *first == b'\n' {
@@ -65,12 +65,12 @@ impl Parser {
         if !self.too_large && self.size() + part.len() > MAX_EVENT {
             self.too_large = true;
             (self.data, self.name) = (None, String::new());
-            // The rest of the line counts as a comment: it is not empty, and says nothing.
-            self.line = vec![b':'];
+            self.line.clear();
         }
         if !self.too_large {
             self.line.extend_from_slice(part);
         } else if self.line.is_empty() && !part.is_empty() {
+            // Such a line counts as a comment: it is not empty, and says nothing.
             self.line.push(b':');
         }
     }
@@ -169,6 +169,9 @@ mod tests {
             }
             assert_eq!(parser.push(b"\ndata: more\n\nevent: b\ndata: well\n\n"), [Sent::TooLarge, event("b", "well")]);
         }
+        let mut parser = Parser::default();
+        let at_once = [b"data: ".as_slice(), &vec![b'x'; MAX_EVENT], b"\ndata: more\n\ndata: well\n\n"].concat();
+        assert_eq!(parser.push(&at_once), [Sent::TooLarge, event("message", "well")]);
         let mut parser = Parser::default();
         for _ in 0..2 * MAX_EVENT / 1000 {
             parser.push(&[b"data: ".as_slice(), &[b'x'; 1000], b"\n"].concat());

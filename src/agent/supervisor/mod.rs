@@ -27,7 +27,8 @@ pub use self::ownership::Whereabouts;
 pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
 use super::live::{Ended, LiveAgent};
-use super::workspace::{self, Workspace};
+use super::uploads;
+use super::workspace::Workspace;
 use crate::cache::Cache;
 use crate::config;
 use crate::domain::{Agent, AgentId, AgentState, Fence, KeyRing, Message, Principal, ReplicaId, TenantId, TenantScope};
@@ -200,10 +201,10 @@ impl Supervisor {
     /// [`AgentError`].
     pub async fn upload(&self, principal: &Principal, id: AgentId, name: &str, content: Vec<u8>) -> Result<String, AgentError> {
         if let Some(remote) = self.live(principal, id).await?.remote() {
-            return Ok(remote.upload(workspace::base_name(name), &content).await?);
+            return Ok(remote.upload(uploads::base_name(name), &content).await?);
         }
         let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
-        Ok(workspace.keep_upload(name, content).await?.display().to_string())
+        Ok(workspace.uploads().keep(name, content).await?.display().to_string())
     }
 
     /// Stops every agent, all at the same time.

@@ -1,6 +1,7 @@
 //! A server of ours as the remote one: with tokens, event ids and heartbeats.
 
 use super::*;
+use crate::support::{ECHO, Network, Proxy, SingleBuilder};
 
 /// A server with an agent that echoes, and who may talk to it. Returns the agent's URL too.
 async fn remote() -> (Server, Client, String) {
@@ -92,4 +93,37 @@ async fn a_stream_with_ids_is_resumed_and_an_agent_that_ended_is_told_so() {
     told(&all);
     assert_eq!(owner.conversation(&path).await.len(), client.conversation(&agent).await.len());
     drop(remote);
+}
+
+/// Attaches through a network that then fails for a moment, in which nothing happens.
+async fn reached_again_after_a_cut(url: &str, token: Option<&str>) {
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let (address, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let network = Proxy::before(address);
+    let (_server, client) = start().await;
+    let near = format!("{scheme}://{}{path}", network.address());
+    let body = json!({"type": "custom", "transport": "remote", "url": near, "token": token});
+    let answer = client.post("/v1/agents", body).await;
+    let agent = answer.header("location").to_owned();
+    answer.ok();
+    client.say(&agent, "one").await;
+    network.set(Network::Cut);
+    missed(&client, &agent).await;
+    network.set(Network::Well);
+    reached(&client, &agent).await;
+    client.say(&agent, "two").await;
+    let said: Vec<String> = client.conversation(&agent).await.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(said.len(), 5, "{said:?}");
+}
+
+#[tokio::test]
+async fn one_of_many_is_reached_again_after_a_cut_in_which_nothing_happened() {
+    let (_remote, owner, url) = remote().await;
+    reached_again_after_a_cut(&url, owner.token.as_deref()).await;
+}
+
+#[tokio::test]
+async fn a_single_agent_is_reached_again_after_a_cut_in_which_nothing_happened() {
+    let single = SingleBuilder::new(&ECHO).start_stable().await;
+    reached_again_after_a_cut(&single.url, None).await;
 }

@@ -6,6 +6,7 @@ mod events;
 mod proxy;
 mod redis;
 mod server;
+mod single;
 mod upstash;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ pub(crate) use self::events::{Event, EventStream};
 pub(crate) use self::proxy::{Network, Proxy};
 pub(crate) use self::redis::{TestRedis, free_port};
 pub(crate) use self::server::{PASSWORD, Server, ServerBuilder};
+pub(crate) use self::single::{ECHO, Single, SingleBuilder};
 pub(crate) use self::upstash::{Fault, Upstash};
 
 /// Longest that anything is waited for; what comes in time is never waited for longer than it takes.
