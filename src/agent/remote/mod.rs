@@ -18,7 +18,6 @@ mod mirror;
 mod pace;
 mod screens;
 mod sse;
-mod teller;
 mod wire;
 
 use std::sync::Arc;
@@ -36,9 +35,9 @@ pub use self::error::RemoteError;
 use self::follower::Follower;
 use self::mirror::Mirror;
 pub(crate) use self::sse::{Parser as EventParser, Sent};
-use self::teller::Teller;
 use super::history::{History, Saver};
 use super::live::{AgentEvent, Ended, Projection, ScreenSubscription, SendError, Subscription};
+use super::teller::Teller;
 use crate::domain::{AgentId, AgentStatus, AgentType, EventId, Fence, Message, MessageRole, RemoteUrl};
 use crate::outbound::Outbound;
 
