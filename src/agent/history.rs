@@ -15,13 +15,25 @@ use tracing::Instrument;
 
 use crate::domain::Message;
 
-/// A store of messages.
-pub trait History: Send + Sync + 'static {
-    /// Stores `messages` in one piece; one that is stored already, by its id, is replaced.
+/// What is kept of an agent piece by piece: its messages, the entries of its timeline.
+pub trait Kept: Clone + Send + Sync + 'static {
+    /// Names it among its like.
+    fn id(&self) -> i64;
+}
+
+impl Kept for Message {
+    fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+/// A store of messages, or of what else is kept of an agent.
+pub trait History<T: Kept = Message>: Send + Sync + 'static {
+    /// Stores `kept` in one piece; one that is stored already, by its id, is replaced.
     ///
     /// # Errors
     /// [`HistoryError`] if nothing was stored, as far as one can know; it will be tried again.
-    fn save(&self, messages: Vec<Message>) -> impl Future<Output = Result<(), HistoryError>> + Send;
+    fn save(&self, kept: Vec<T>) -> impl Future<Output = Result<(), HistoryError>> + Send;
 }
 
 /// Messages could not be stored.
@@ -61,36 +73,35 @@ const LAST_ATTEMPTS: u32 = 2;
 /// Stores messages behind the conversation's back, so that a slow store does not slow the conversation.
 ///
 /// Whatever waits is kept once for each message, in its newest form. Dropping it leaves the last attempts to the tracked task.
-pub(super) struct Saver {
-    queue: Arc<Queue>,
+pub(super) struct Saver<T: Kept = Message> {
+    queue: Arc<Queue<T>>,
     task: JoinHandle<()>,
 }
 
 /// How far the store is: numbers of [`Saver::save`].
 pub(super) type Saved = watch::Receiver<u64>;
 
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
+struct Queue<T> {
+    waiting: Mutex<Waiting<T>>,
     wake: Notify,
     closed: CancellationToken,
 }
 
-#[derive(Default)]
-struct Waiting {
-    messages: BTreeMap<i64, Message>,
+struct Waiting<T> {
+    messages: BTreeMap<i64, T>,
     /// Number of the last message that was put here.
     number: u64,
 }
 
-impl Saver {
+impl<T: Kept> Saver<T> {
     /// Starts storing to `history` on a task of `tasks`.
-    pub(super) fn start(history: impl History, tasks: &TaskTracker) -> (Self, Saved) {
+    pub(super) fn start(history: impl History<T>, tasks: &TaskTracker) -> (Self, Saved) {
         Self::start_patient(history, tasks, Patience::default())
     }
 
-    fn start_patient(history: impl History, tasks: &TaskTracker, patience: Patience) -> (Self, Saved) {
-        let queue = Arc::new(Queue::default());
+    fn start_patient(history: impl History<T>, tasks: &TaskTracker, patience: Patience) -> (Self, Saved) {
+        let waiting = Mutex::new(Waiting { messages: BTreeMap::new(), number: 0 });
+        let queue = Arc::new(Queue { waiting, wake: Notify::new(), closed: CancellationToken::new() });
         let (saved, progress) = watch::channel(0);
         let store = Store { history, patience, queue: Arc::clone(&queue), saved };
         let task = tasks.spawn(store.run().in_current_span());
@@ -98,9 +109,9 @@ impl Saver {
     }
 
     /// Has `message` stored soon; returns a number that [`Saved`] reaches once it is.
-    pub(super) fn save(&self, message: Message) -> u64 {
+    pub(super) fn save(&self, message: T) -> u64 {
         let mut waiting = self.queue.lock();
-        waiting.messages.insert(message.id, message);
+        waiting.messages.insert(message.id(), message);
         waiting.number += 1;
         self.queue.wake.notify_one();
         waiting.number
@@ -120,41 +131,41 @@ impl Saver {
     }
 }
 
-impl Drop for Saver {
+impl<T: Kept> Drop for Saver<T> {
     fn drop(&mut self) {
         self.queue.closed.cancel();
     }
 }
 
-impl Queue {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+impl<T: Kept> Queue<T> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting<T>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> (Vec<Message>, u64) {
+    fn take(&self) -> (Vec<T>, u64) {
         let mut waiting = self.lock();
         (std::mem::take(&mut waiting.messages).into_values().collect(), waiting.number)
     }
 
     /// Puts back what could not be stored, unless something newer waits.
-    fn put_back(&self, messages: Vec<Message>) {
+    fn put_back(&self, messages: Vec<T>) {
         let mut waiting = self.lock();
         for message in messages {
-            if let Entry::Vacant(vacant) = waiting.messages.entry(message.id) {
+            if let Entry::Vacant(vacant) = waiting.messages.entry(message.id()) {
                 vacant.insert(message);
             }
         }
     }
 }
 
-struct Store<H> {
+struct Store<T, H> {
     history: H,
     patience: Patience,
-    queue: Arc<Queue>,
+    queue: Arc<Queue<T>>,
     saved: watch::Sender<u64>,
 }
 
-impl<H: History> Store<H> {
+impl<T: Kept, H: History<T>> Store<T, H> {
     async fn run(self) {
         let mut back_off = self.patience.first_pause;
         let mut attempts_left = LAST_ATTEMPTS;
@@ -188,7 +199,7 @@ impl<H: History> Store<H> {
                     return;
                 }
                 if attempts_left == 0 {
-                    let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
+                    let ids: Vec<i64> = messages.iter().map(Kept::id).collect();
                     tracing::error!(%error, ?ids, "messages of an ended agent could not be stored and are lost");
                     return;
                 }
@@ -201,7 +212,7 @@ impl<H: History> Store<H> {
         }
     }
 
-    async fn attempt(&self, messages: &[Message]) -> Result<(), HistoryError> {
+    async fn attempt(&self, messages: &[T]) -> Result<(), HistoryError> {
         timeout(self.patience.attempt, self.history.save(messages.to_vec()))
             .await
             .unwrap_or_else(|_| Err(HistoryError::Failed("the store did not answer in time".into())))

@@ -35,6 +35,12 @@ impl Workspace {
         Ok(Self { root: data_dir.join("workspaces").join(tenant.to_string()).join(agent.to_string()) })
     }
 
+    /// All of it.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.root.clone()
+    }
+
     /// Where the agent works: its current directory.
     #[must_use]
     pub fn work(&self) -> PathBuf {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
@@ -15,6 +17,9 @@ pub struct Agent {
     /// Whether users may start any program as an agent (`type` `custom` with `command`).
     #[serde(rename = "agent_allow_custom_commands", deserialize_with = "value::boolean")]
     pub allow_custom_commands: bool,
+    /// How long what an agent asks leave for waits for a user's answer, until it is denied.
+    #[serde(rename = "agent_approval_timeout", with = "value::duration")]
+    pub approval_timeout: Duration,
     /// Names of the server's variables that agents get too, such as `ANTHROPIC_API_KEY`; none of the server's own.
     #[serde(rename = "agent_env_passthrough", deserialize_with = "value::list")]
     pub env_passthrough: Vec<String>,
@@ -34,6 +39,7 @@ impl Default for Agent {
     fn default() -> Self {
         Self {
             allow_custom_commands: false,
+            approval_timeout: Duration::from_secs(900),
             env_passthrough: Vec::new(),
             home_template: None,
             max_running: 100,

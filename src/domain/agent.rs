@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, Expected, RemoteUrl, TenantId, UserId};
+use super::{AgentId, ApprovalPolicy, Expected, RemoteUrl, TenantId, UserId};
 
 /// What is known of an agent, living or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,13 @@ pub enum AgentKind {
         /// Size of its terminal.
         terminal: TerminalSize,
     },
+    /// A program of this server that speaks the Agent Client Protocol.
+    Acp {
+        /// Program and arguments it is started with.
+        command: Vec<String>,
+        /// What becomes of its requests for leave.
+        approval_policy: ApprovalPolicy,
+    },
     /// An agent that another server runs.
     Remote {
         /// Where.
@@ -60,6 +67,7 @@ impl AgentKind {
     pub const fn transport(&self) -> Transport {
         match self {
             Self::Program { .. } => Transport::Pty,
+            Self::Acp { .. } => Transport::Acp,
             Self::Remote { .. } => Transport::Remote,
         }
     }
@@ -81,6 +89,8 @@ pub struct NewAgent {
 pub enum NewAgentKind {
     /// A program to start.
     Program(NewProgram),
+    /// A program to start that speaks the Agent Client Protocol.
+    Acp(NewAcp),
     /// An agent of another server.
     Remote(NewRemote),
 }
@@ -102,6 +112,26 @@ impl fmt::Debug for NewProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let env: Vec<_> = self.env.keys().collect();
         f.debug_struct("NewProgram").field("command", &self.command).field("env", &env).finish_non_exhaustive()
+    }
+}
+
+/// A program to start as an agent that speaks the Agent Client Protocol.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewAcp {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Further environment variables; may hold secrets.
+    pub env: BTreeMap<String, String>,
+    /// A first message, sent once the agent is ready.
+    pub initial_prompt: Option<String>,
+    /// What becomes of its requests for leave.
+    pub approval_policy: ApprovalPolicy,
+}
+
+impl fmt::Debug for NewAcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let env: Vec<_> = self.env.keys().collect();
+        f.debug_struct("NewAcp").field("command", &self.command).field("env", &env).finish_non_exhaustive()
     }
 }
 
@@ -181,6 +211,22 @@ impl AgentType {
             other => Some(other.as_str()),
         }
     }
+
+    /// The command by which this agent speaks the Agent Client Protocol, if one is known.
+    #[must_use]
+    pub const fn acp_command(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Claude => Some(&["claude-code-acp"]),
+            Self::Codex => Some(&["codex-acp"]),
+            Self::Gemini => Some(&["gemini", "--experimental-acp"]),
+            Self::Opencode => Some(&["opencode", "acp"]),
+            Self::Copilot => Some(&["copilot", "--acp"]),
+            Self::Goose => Some(&["goose", "acp"]),
+            Self::Auggie => Some(&["auggie", "--acp"]),
+            Self::Cursor => Some(&["cursor-agent", "acp"]),
+            Self::Aider | Self::Amp | Self::AmazonQ | Self::Custom => None,
+        }
+    }
 }
 
 impl FromStr for AgentType {
@@ -205,6 +251,8 @@ impl fmt::Display for AgentType {
 pub enum Transport {
     /// By typing into its terminal and reading its screen.
     Pty,
+    /// By the Agent Client Protocol, over its standard input and output.
+    Acp,
     /// By the `AgentAPI` protocol, with the server that runs it.
     Remote,
 }
@@ -215,6 +263,7 @@ impl Transport {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pty => "pty",
+            Self::Acp => "acp",
             Self::Remote => "remote",
         }
     }
@@ -226,8 +275,9 @@ impl FromStr for Transport {
     fn from_str(text: &str) -> Result<Self, Expected> {
         match text {
             "pty" => Ok(Self::Pty),
+            "acp" => Ok(Self::Acp),
             "remote" => Ok(Self::Remote),
-            _ => Err(Expected("pty or remote")),
+            _ => Err(Expected("pty, acp or remote")),
         }
     }
 }

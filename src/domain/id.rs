@@ -64,6 +64,8 @@ uuid_id! {
     UserId
     /// Names an agent.
     AgentId
+    /// Names what an agent asked leave to do.
+    ApprovalId
     /// Names a server, over its restarts.
     ReplicaId
     /// Names a message that waits for its agent.

@@ -1,6 +1,7 @@
 //! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
 
 mod agent;
+mod approval;
 mod cache_key;
 mod changed;
 mod event_id;
@@ -17,15 +18,17 @@ mod sessions_of;
 mod store;
 mod tenant;
 mod tenant_limits;
+mod timeline;
 mod user;
 
 pub use self::agent::{
-    Agent, AgentKind, AgentState, AgentType, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
+    Agent, AgentKind, AgentState, AgentType, NewAcp, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
 };
+pub use self::approval::{Approval, ApprovalOption, ApprovalPolicy, ApprovalState, NewApproval};
 pub use self::cache_key::{CacheId, CacheKey};
 pub use self::changed::Changed;
 pub use self::event_id::{EventId, Fence};
-pub use self::id::{AgentId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
+pub use self::id::{AgentId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};
@@ -38,6 +41,7 @@ pub use self::sessions_of::SessionsOf;
 pub use self::store::StoreUnavailable;
 pub use self::tenant::{Slug, Tenant, TenantScope};
 pub use self::tenant_limits::{LimitOverride, TenantLimits};
+pub use self::timeline::{TimelineEntry, TimelineKind};
 pub use self::user::{Email, User, UserRole};
 
 /// A rule that a text broke on its way into a domain type; says what is expected.

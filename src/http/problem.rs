@@ -56,6 +56,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     AgentBusy = "agent_busy", CONFLICT, "The agent is busy";
     AgentNotRunning = "agent_not_running", CONFLICT, "The agent is not running";
+    ApprovalSettled = "approval_settled", CONFLICT, "This was answered already, or need not be any more";
+    AgentHasNoScreen = "agent_has_no_screen", CONFLICT, "The agent has no screen";
     MessageBeingDelivered = "message_being_delivered", CONFLICT, "The agent is being given the message";
     IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT, "A request with this Idempotency-Key is being answered";
     QueueFull = "queue_full", CONFLICT, "As many messages wait for the agent as may";

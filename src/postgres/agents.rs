@@ -45,6 +45,8 @@ pub struct StoredAgent {
     pub replica: ReplicaId,
     /// Which life of the agent it is, or was.
     pub life: Fence,
+    /// The last session of an agent that speaks the Agent Client Protocol.
+    pub acp_session: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -56,6 +58,8 @@ struct AgentRow {
     transport: String,
     command: Vec<String>,
     remote_url: Option<String>,
+    approval_policy: Option<String>,
+    acp_session: Option<String>,
     sealed_env: Vec<u8>,
     terminal_width: i32,
     terminal_height: i32,
@@ -92,6 +96,7 @@ impl TryFrom<AgentRow> for StoredAgent {
             sealed_env: row.sealed_env,
             replica: ReplicaId::from_uuid(row.replica_id),
             life: Fence::from_i64(row.fence),
+            acp_session: row.acp_session,
         })
     }
 }
@@ -105,6 +110,11 @@ impl AgentRow {
                 let terminal = sides.and_then(|(width, height)| TerminalSize::new(width, height).ok());
                 let terminal = terminal.ok_or(DatabaseError::Corrupt("agents.terminal_width"))?;
                 Ok(AgentKind::Program { command: self.command.clone(), terminal })
+            }
+            Transport::Acp => {
+                let policy = self.approval_policy.as_deref().and_then(|policy| policy.parse().ok());
+                let approval_policy = policy.ok_or(DatabaseError::Corrupt("agents.approval_policy"))?;
+                Ok(AgentKind::Acp { command: self.command.clone(), approval_policy })
             }
             Transport::Remote => {
                 let url = self.remote_url.as_deref().and_then(|url| url.parse().ok());
@@ -124,16 +134,19 @@ impl<'a> Agents<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn insert(&self, new: &NewAgentRow<'_>) -> Result<Option<Agent>, DatabaseError> {
-        let (command, terminal, url) = match new.kind {
-            AgentKind::Program { command, terminal } => (command.as_slice(), *terminal, None),
-            // It has none of ours; the columns are not null.
-            AgentKind::Remote { url } => (Default::default(), TerminalSize::default(), Some(url.as_str())),
+        // Not every kind has a command or a terminal; the columns are not null.
+        let none = TerminalSize::default();
+        let (command, terminal, url, policy) = match new.kind {
+            AgentKind::Program { command, terminal } => (command.as_slice(), *terminal, None, None),
+            AgentKind::Acp { command, approval_policy } => (command.as_slice(), none, None, Some(approval_policy.as_str())),
+            AgentKind::Remote { url } => (Default::default(), none, Some(url.as_str()), None),
         };
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<AgentRow> = sqlx::query_as(
             "INSERT INTO agents (tenant_id, id, name, agent_type, transport, command, sealed_env, terminal_width,
-                                 terminal_height, state, replica_id, created_by, remote_url)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', replicas.id, $11, $12
+                                 terminal_height, state, replica_id, created_by, remote_url,
+                                 approval_policy)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', replicas.id, $11, $12, $13
              FROM replicas WHERE replicas.id = $10 FOR KEY SHARE
              RETURNING *",
         )
@@ -149,6 +162,7 @@ impl<'a> Agents<'a> {
         .bind(new.replica.as_uuid())
         .bind(new.created_by.as_uuid())
         .bind(url)
+        .bind(policy)
         .fetch_optional(&mut *transaction)
         .await?;
         if row.is_some() {
@@ -157,6 +171,23 @@ impl<'a> Agents<'a> {
         }
         transaction.commit().await?;
         Ok(row.map(StoredAgent::try_from).transpose()?.map(|stored| stored.agent))
+    }
+
+    /// Keeps the session that a life of an agent has in the Agent Client Protocol; nothing if that life is over.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn keep_acp_session(&self, id: AgentId, life: Fence, session: &str) -> Result<(), DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        sqlx::query("UPDATE agents SET acp_session = $4 WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'running'")
+            .bind(self.scope.tenant().as_uuid())
+            .bind(id.as_uuid())
+            .bind(life.as_i64())
+            .bind(session)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// The agent with this id.

@@ -43,6 +43,8 @@ pub enum Action {
     AgentStop,
     /// An agent was started again.
     AgentRestart,
+    /// What an agent asked leave for was answered.
+    AgentApproval,
     /// A circuit was closed.
     CircuitReset,
 }
@@ -63,6 +65,7 @@ impl Action {
             Self::AgentCreate => "agent.create",
             Self::AgentStop => "agent.stop",
             Self::AgentRestart => "agent.restart",
+            Self::AgentApproval => "agent.approval",
             Self::CircuitReset => "circuit.reset",
         }
     }

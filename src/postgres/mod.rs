@@ -7,6 +7,7 @@ pub mod embedded;
 
 mod agents;
 mod announcements;
+mod approvals;
 mod audit;
 mod error;
 mod messages;
@@ -15,6 +16,7 @@ mod replicas;
 mod sealed_envs;
 mod tenant_limits;
 mod tenants;
+mod timeline;
 mod users;
 
 use std::time::Duration;
@@ -30,6 +32,7 @@ pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 pub use self::agents::{Agents, NewAgentRow, StoredAgent};
 pub use self::announcements::{Announcement, Announcements};
+pub use self::approvals::Approvals;
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
 pub use self::messages::{Messages, Written};
@@ -37,6 +40,7 @@ pub use self::queued_messages::{Cancelled, Queued, QueuedMessage, QueuedMessages
 pub use self::replicas::{OwnAgent, Replica, Replicas};
 pub use self::sealed_envs::SealedEnv;
 pub use self::tenants::Tenants;
+pub use self::timeline::Timeline;
 pub use self::users::{Credentials, NewUser, Users};
 
 /// Longest that a statement may take before Postgres cuts it off.
@@ -140,6 +144,18 @@ impl Database {
     #[must_use]
     pub fn messages(&self, scope: TenantScope) -> Messages<'_> {
         Messages::new(self, scope)
+    }
+
+    /// The timelines of a tenant's agents.
+    #[must_use]
+    pub const fn timeline(&self, scope: TenantScope) -> Timeline<'_> {
+        Timeline::new(self, scope)
+    }
+
+    /// What a tenant's agents asked leave for.
+    #[must_use]
+    pub const fn approvals(&self, scope: TenantScope) -> Approvals<'_> {
+        Approvals::new(self, scope)
     }
 
     /// The messages that wait for a tenant's agents.

@@ -3,6 +3,7 @@
 //! Run by `make test`, which starts the Postgres that `AGENTAPI_TEST_DATABASE_URL` names; each test makes a database of its own
 //! in it, starts a Redis of its own where it needs one, and starts the program on a free port.
 
+mod acp;
 mod agents;
 mod attach;
 mod auth;

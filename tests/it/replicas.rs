@@ -100,6 +100,24 @@ async fn no_tenant_reaches_anothers_agent_through_another_server() {
 }
 
 #[tokio::test]
+async fn servers_reach_each_other_by_names_that_are_not_for_browsers() {
+    let mut fleet = Fleet::make().await;
+    fleet.builders = fleet.builders.map(|builder| builder.env("AGENTAPI_ALLOWED_HOSTS", "agents.example"));
+    let body = json!({"tenant": "default", "email": "admin@localhost", "password": crate::support::PASSWORD});
+    let [a, b, _c] = fleet.start().await;
+    let named = |request: reqwest::RequestBuilder| request.header("host", "agents.example");
+    let nobody = a.anonymous();
+    let login = nobody.send(named(nobody.request(Method::POST, "/v1/auth/login").json(&body))).await.ok();
+    let client = nobody.with_token(login["token"].as_str().expect("a token"));
+    let new = json!({"type": "custom", "command": ["cat"]});
+    let agent = client.send(named(client.request(Method::POST, "/v1/agents").json(&new))).await.ok();
+    let path = format!("/v1/agents/{}/status", agent["id"].as_str().expect("an id"));
+    let client = at(&b, &client);
+    assert_eq!(client.send(named(client.request(Method::GET, &path))).await.ok()["transport"], "pty");
+    assert_eq!(client.get(&path).await.problem(400), "invalid_host", "a browser's host is checked where it comes in");
+}
+
+#[tokio::test]
 async fn nobody_but_a_server_passes_requests_on() {
     let fleet = Fleet::make().await;
     let [a, b, _c] = fleet.start().await;

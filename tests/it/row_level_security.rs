@@ -26,7 +26,18 @@ async fn every_table_has_its_tenant_first_and_forced_row_level_security() {
         .await
         .expect("tables");
     let names: Vec<String> = tables.iter().map(|table| table.get(0)).collect();
-    assert_eq!(names, ["agents", "audit_entries", "messages", "queued_messages", "replicas", "tenants", "users"]);
+    let expected = [
+        "agents",
+        "approvals",
+        "audit_entries",
+        "messages",
+        "queued_messages",
+        "replicas",
+        "tenants",
+        "timeline_entries",
+        "users",
+    ];
+    assert_eq!(names, expected);
     // Which servers live concerns no tenant.
     for table in tables.iter().filter(|table| table.get::<String, _>(0) != "replicas") {
         let (name, enabled, forced, first): (String, bool, bool, String) =

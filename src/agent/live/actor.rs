@@ -142,7 +142,8 @@ impl Actor {
     }
 }
 
-fn initial_prompt(text: Option<&str>) -> Result<Option<Arc<str>>, SpawnError> {
+/// A first message as it is sent, if there is one.
+pub(in crate::agent) fn initial_prompt(text: Option<&str>) -> Result<Option<Arc<str>>, SpawnError> {
     let text = super::trim_ascii(text.unwrap_or_default());
     match super::check_message(text) {
         Ok(()) => Ok(Some(text.into())),

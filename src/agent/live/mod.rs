@@ -1,5 +1,6 @@
 //! A live agent: one task owns its program, terminal and conversation; everybody else has a handle. Of an agent that another server
-//! runs, one task owns the connection (`../remote/`), and the handle is the same.
+//! runs, one task owns the connection (`../remote/`), of one that speaks the Agent Client Protocol, pipes and session (`../acp/`); the
+//! handle is the same.
 //!
 //! Everything is driven by events. The task sleeps until the program writes, somebody asks something, or the one timer that is
 //! needed is due; an idle agent has no timer at all. Readers never wait for the task: they read a projection.
@@ -19,15 +20,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{AgentState, AgentStatus, AgentType, EventId, Fence, Message, TerminalSize, Transport};
+use crate::domain::{AgentState, AgentStatus, AgentType, ApprovalId, EventId, Fence, Message, TerminalSize, Transport, UserId};
 
-use super::history::History;
+use super::acp::{Acp, AcpError, AcpOptions, Entry};
+use super::history::{History, Saved};
 use super::launch::{Launch, SpawnError};
 use super::remote::{AttachOptions, Remote, RemoteError, Unreachable};
 use super::typing;
 use crate::outbound::Outbound;
 
 use self::actor::Actor;
+pub(super) use self::actor::initial_prompt;
 pub use self::pace::Pace;
 pub(super) use self::projection::Projection;
 pub use self::projection::{AgentEvent, ScreenSubscription, Subscription, Told};
@@ -73,6 +76,7 @@ struct Shared {
 /// How it is spoken to.
 enum Driver {
     Typist(Typist),
+    Acp(Acp),
     Remote(Remote),
 }
 
@@ -113,7 +117,21 @@ pub enum SendError {
     /// The agent has ended.
     #[error("the agent has ended")]
     Ended,
+    /// The agent has no terminal: it takes no keys but those that cancel its work.
+    #[error("an ACP agent takes no keystrokes but Escape (\\u001b) and Ctrl-C (\\u0003), which cancel what it works on")]
+    NoKeys,
     /// A remote agent's server did not take it. Whether the agent has it is not known where there was no answer.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+/// Why an agent's screen is not to be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScreenError {
+    /// It has none.
+    #[error("an ACP agent has no screen: see its messages and its timeline")]
+    None,
+    /// A remote agent's server does not show it.
     #[error(transparent)]
     Remote(#[from] RemoteError),
 }
@@ -138,6 +156,24 @@ impl LiveAgent {
         Ok(Self(Arc::new(Shared { agent_type, projection, driver, ended: ending })))
     }
 
+    /// Starts an agent that speaks the Agent Client Protocol; whether it does is told by [`Self::opened`]. Its tasks run on `tasks`.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: whether the program or the machine is at fault.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn spawn_acp(
+        options: AcpOptions,
+        histories: (impl History, impl History<Entry>),
+        tasks: &TaskTracker,
+    ) -> Result<Self, SpawnError> {
+        let agent_type = options.agent_type;
+        let (ended, ending) = watch::channel(None);
+        let (acp, projection) = Acp::start(options, histories, ended, tasks)?;
+        Ok(Self(Arc::new(Shared { agent_type, projection, driver: Driver::Acp(acp), ended: ending })))
+    }
+
     /// Attaches to an agent that another server runs: follows it until it is stopped, which lets it go. Its tasks run on `tasks`.
     ///
     /// # Panics
@@ -156,7 +192,7 @@ impl LiveAgent {
     /// [`RemoteError`], if it cannot be followed at first; that is tried again and again nevertheless.
     pub async fn attached(&self) -> Result<(), RemoteError> {
         match &self.0.driver {
-            Driver::Typist(_) => Ok(()),
+            Driver::Typist(_) | Driver::Acp(_) => Ok(()),
             Driver::Remote(remote) => remote.attached().await,
         }
     }
@@ -167,7 +203,7 @@ impl LiveAgent {
     /// [`Unreachable`].
     pub fn reachable(&self) -> Result<(), Unreachable> {
         match &self.0.driver {
-            Driver::Typist(_) => Ok(()),
+            Driver::Typist(_) | Driver::Acp(_) => Ok(()),
             Driver::Remote(remote) => remote.reachable(),
         }
     }
@@ -184,9 +220,20 @@ impl LiveAgent {
         self.0.agent_type
     }
 
-    /// Waits until it is idle. Returns whether it is; otherwise it has ended.
+    /// Waits until it is idle, and, if it is a remote agent, known to be. Returns whether it is; otherwise it has ended.
     pub async fn until_idle(&self) -> bool {
-        self.0.projection.until_idle().await
+        loop {
+            if !self.0.projection.until_idle().await {
+                return false;
+            }
+            let Some(remote) = self.remote() else { return true };
+            if remote.reachable().is_ok() {
+                return true;
+            }
+            if !remote.until_reachable().await {
+                return false;
+            }
+        }
     }
 
     /// How it is spoken to.
@@ -194,6 +241,7 @@ impl LiveAgent {
     pub fn transport(&self) -> Transport {
         match &self.0.driver {
             Driver::Typist(_) => Transport::Pty,
+            Driver::Acp(_) => Transport::Acp,
             Driver::Remote(_) => Transport::Remote,
         }
     }
@@ -205,12 +253,12 @@ impl LiveAgent {
     }
 
     /// Its screen: rows without trailing blanks, joined by line feeds, without blank rows at the end. That of a remote agent is shown
-    /// to whoever watches it only.
+    /// to whoever watches it only; one that speaks the Agent Client Protocol has none.
     #[must_use]
     pub fn screen(&self) -> Arc<str> {
         match &self.0.driver {
             Driver::Typist(typist) => typist.screen(),
-            Driver::Remote(_) => Arc::from(""),
+            Driver::Acp(_) | Driver::Remote(_) => Arc::from(""),
         }
     }
 
@@ -224,11 +272,12 @@ impl LiveAgent {
     /// The screen now and as it changes.
     ///
     /// # Errors
-    /// [`RemoteError`], if a remote agent's server does not show it.
-    pub async fn subscribe_screen(&self) -> Result<ScreenSubscription, RemoteError> {
+    /// [`ScreenError`].
+    pub async fn subscribe_screen(&self) -> Result<ScreenSubscription, ScreenError> {
         match &self.0.driver {
             Driver::Typist(typist) => Ok(typist.subscribe_screen()),
-            Driver::Remote(remote) => remote.subscribe_screen().await,
+            Driver::Acp(_) => Err(ScreenError::None),
+            Driver::Remote(remote) => Ok(remote.subscribe_screen().await?),
         }
     }
 
@@ -244,6 +293,7 @@ impl LiveAgent {
         let text = user_message(text)?;
         match &self.0.driver {
             Driver::Typist(typist) => typist.send_user(text).await,
+            Driver::Acp(acp) => acp.send_user(text).await,
             Driver::Remote(remote) => {
                 let news = Subscription::from_now(&self.0.projection);
                 remote.send_user(text, news).await
@@ -252,17 +302,19 @@ impl LiveAgent {
     }
 
     /// Writes `keys` to the agent's terminal as they are, whatever its status; nothing is recorded. Returns once they are queued,
-    /// behind what is already being typed; or, to a remote agent, passed on.
+    /// behind what is already being typed; or, to a remote agent, passed on. One that speaks the Agent Client Protocol has no terminal:
+    /// Escape and Ctrl-C cancel what it works on.
     ///
     /// # Errors
-    /// [`SendError::TooLong`], [`SendError::Ended`], [`SendError::Unresponsive`] if the agent has not read its input for long, or
-    /// [`SendError::Remote`].
+    /// [`SendError::TooLong`], [`SendError::Ended`], [`SendError::Unresponsive`] if the agent has not read its input for long,
+    /// [`SendError::NoKeys`] or [`SendError::Remote`].
     pub async fn send_raw(&self, keys: &str) -> Result<(), SendError> {
         if keys.len() > MAX_TEXT {
             return Err(SendError::TooLong);
         }
         match &self.0.driver {
             Driver::Typist(typist) => typist.send_raw(keys).await,
+            Driver::Acp(acp) => acp.send_raw(keys).await,
             Driver::Remote(remote) => remote.send_raw(keys).await,
         }
     }
@@ -274,7 +326,7 @@ impl LiveAgent {
     pub async fn resize(&self, size: TerminalSize) -> Result<(), SendError> {
         match &self.0.driver {
             Driver::Typist(typist) => typist.resize(size).await,
-            Driver::Remote(_) => Ok(()),
+            Driver::Acp(_) | Driver::Remote(_) => Ok(()),
         }
     }
 
@@ -283,15 +335,46 @@ impl LiveAgent {
     pub async fn stop(&self, grace: Duration) -> Ended {
         match &self.0.driver {
             Driver::Typist(typist) => typist.stop(grace).await,
+            Driver::Acp(acp) => acp.stop(grace).await,
             Driver::Remote(remote) => remote.detach(),
         }
         self.wait_ended().await
     }
 
+    /// Waits until one that speaks the Agent Client Protocol has a session. Returns the session's id; nothing for any other agent.
+    ///
+    /// # Errors
+    /// [`AcpError`]: it cannot be spoken to, and ends.
+    pub async fn opened(&self) -> Result<Option<Arc<str>>, AcpError> {
+        match &self.0.driver {
+            Driver::Acp(acp) => acp.opened().await.map(Some),
+            Driver::Typist(_) | Driver::Remote(_) => Ok(None),
+        }
+    }
+
+    /// Hands in a user's answer to what the agent asked leave for, once that is written. Returns whether the agent still waited for it.
+    ///
+    /// # Errors
+    /// [`SendError::Ended`].
+    pub async fn approve(&self, id: ApprovalId, option: String, user: UserId) -> Result<bool, SendError> {
+        match &self.0.driver {
+            Driver::Acp(acp) => acp.approve(id, option, user).await,
+            Driver::Typist(_) | Driver::Remote(_) => Ok(false),
+        }
+    }
+
+    /// How far its timeline is stored; nothing of an agent that has none.
+    pub(super) fn timeline(&self) -> Option<Saved> {
+        match &self.0.driver {
+            Driver::Acp(acp) => Some(acp.timeline()),
+            Driver::Typist(_) | Driver::Remote(_) => None,
+        }
+    }
+
     /// Its remote part, if it is one.
     pub(super) fn remote(&self) -> Option<&Remote> {
         match &self.0.driver {
-            Driver::Typist(_) => None,
+            Driver::Typist(_) | Driver::Acp(_) => None,
             Driver::Remote(remote) => Some(remote),
         }
     }
@@ -311,7 +394,8 @@ impl LiveAgent {
     }
 }
 
-type Reply<T> = oneshot::Sender<Result<T, SendError>>;
+/// Where the answer to a command goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, SendError>>;
 
 /// The white space that the protocol trims.
 fn trim_ascii(text: &str) -> &str {

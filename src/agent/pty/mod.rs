@@ -1,6 +1,6 @@
 //! A program in a pseudo-terminal, and its end.
 
-mod process_group;
+pub(super) mod process_group;
 
 use std::ffi::OsStr;
 use std::io;
@@ -51,9 +51,9 @@ impl Pty {
             .kill_on_drop(true)
             .spawn(pts)
             .map_err(|error| launch.explain(into_io(error)))?;
-        let group = ProcessGroup::of(&child, &mark);
+        let program = Program::of(child, &mark);
         let (output, input) = pty.into_split();
-        Ok(Self { output: Output(output), input: Input(input), program: Program { child, group } })
+        Ok(Self { output: Output(output), input: Input(input), program })
     }
 }
 
@@ -120,6 +120,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// A process that leads its process group, started with `mark` in its environment.
+    pub(in crate::agent) fn of(child: Child, mark: &Mark) -> Self {
+        let group = ProcessGroup::of(&child, mark);
+        Self { child, group }
+    }
+
     /// Waits until the program ends, then kills what it left behind. Safe to cancel, and to ask again.
     pub(crate) async fn ended(&mut self) -> io::Result<Exit> {
         let status = self.child.wait().await;

@@ -18,15 +18,15 @@ const KILL_ROUNDS: usize = 3;
 const MARK: &str = "AGENTAPI_AGENT";
 
 /// The value of the variable, another one each time a program is started.
-pub(super) struct Mark(String);
+pub(in crate::agent) struct Mark(String);
 
 impl Mark {
-    pub(super) fn new() -> Self {
+    pub(in crate::agent) fn new() -> Self {
         Self(Uuid::now_v7().to_string())
     }
 
     /// Name and value of the variable.
-    pub(super) fn variable(&self) -> (&str, &str) {
+    pub(in crate::agent) fn variable(&self) -> (&str, &str) {
         (MARK, &self.0)
     }
 }

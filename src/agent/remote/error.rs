@@ -21,6 +21,24 @@ pub enum RemoteError {
     BrokenOff,
 }
 
+impl RemoteError {
+    /// Whether nothing was sent: the same may be tried again without being done twice.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        match self {
+            Self::NoAnswer(error) => matches!(
+                error,
+                OutboundError::CircuitOpen { .. }
+                    | OutboundError::HeldBack { .. }
+                    | OutboundError::Overloaded
+                    | OutboundError::Connect(_)
+                    | OutboundError::Refused(_)
+            ),
+            Self::Answered(_) | Self::Rejected(_) | Self::NotAgentApi(_) | Self::Ended | Self::BrokenOff => false,
+        }
+    }
+}
+
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

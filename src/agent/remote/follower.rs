@@ -14,9 +14,9 @@ use super::client::Client;
 use super::mirror::Mirror;
 use super::pace::Pace;
 use super::sse::{Parser, Sent};
-use super::teller::Teller;
 use super::wire::Event;
 use super::{Link, RemoteError};
+use crate::agent::teller::Teller;
 use crate::outbound::Body;
 
 /// How long a stream may be silent before it has told the agent's status, which every server does at its beginning.

@@ -18,7 +18,6 @@ mod mirror;
 mod pace;
 mod screens;
 mod sse;
-mod teller;
 mod wire;
 
 use std::sync::Arc;
@@ -36,9 +35,9 @@ pub use self::error::RemoteError;
 use self::follower::Follower;
 use self::mirror::Mirror;
 pub(crate) use self::sse::{Parser as EventParser, Sent};
-use self::teller::Teller;
 use super::history::{History, Saver};
 use super::live::{AgentEvent, Ended, Projection, ScreenSubscription, SendError, Subscription};
+use super::teller::Teller;
 use crate::domain::{AgentId, AgentStatus, AgentType, EventId, Fence, Message, MessageRole, RemoteUrl};
 use crate::outbound::Outbound;
 
@@ -152,6 +151,11 @@ impl Remote {
                 Err(Unreachable { why: why.clone(), retry_after: retry_at.saturating_duration_since(Instant::now()) })
             }
         }
+    }
+
+    /// Waits until the agent is reachable. Returns whether it is; otherwise it was let go.
+    pub(super) async fn until_reachable(&self) -> bool {
+        self.link.clone().wait_for(|link| matches!(link, Link::Up)).await.is_ok()
     }
 
     /// Says something to the agent; returns once it is told of in `news`, if that is soon.

@@ -65,12 +65,12 @@ impl Parser {
         if !self.too_large && self.size() + part.len() > MAX_EVENT {
             self.too_large = true;
             (self.data, self.name) = (None, String::new());
-            // The rest of the line counts as a comment: it is not empty, and says nothing.
-            self.line = vec![b':'];
+            self.line.clear();
         }
         if !self.too_large {
             self.line.extend_from_slice(part);
         } else if self.line.is_empty() && !part.is_empty() {
+            // Such a line counts as a comment: it is not empty, and says nothing.
             self.line.push(b':');
         }
     }
@@ -169,6 +169,9 @@ mod tests {
             }
             assert_eq!(parser.push(b"\ndata: more\n\nevent: b\ndata: well\n\n"), [Sent::TooLarge, event("b", "well")]);
         }
+        let mut parser = Parser::default();
+        let at_once = [b"data: ".as_slice(), &vec![b'x'; MAX_EVENT], b"\ndata: more\n\ndata: well\n\n"].concat();
+        assert_eq!(parser.push(&at_once), [Sent::TooLarge, event("message", "well")]);
         let mut parser = Parser::default();
         for _ in 0..2 * MAX_EVENT / 1000 {
             parser.push(&[b"data: ".as_slice(), &[b'x'; 1000], b"\n"].concat());

@@ -10,7 +10,7 @@ use crate::agent::live::{LiveAgent, SendError};
 use crate::domain::{AgentId, Asked, Fence, QueuedId, TenantScope};
 use crate::postgres::{DatabaseError, QueuedMessage};
 
-/// Waits between attempts while Postgres is away: the first, and the longest.
+/// Waits between attempts while Postgres or a remote agent is away: the first, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// What delivers to one life of an agent.
@@ -33,8 +33,13 @@ impl Delivery {
             match self.next(given).await {
                 Ok(Some(message)) => match self.deliver(&message).await {
                     Ok(true) => given = Some(message.id),
-                    Ok(false) => {}
-                    Err(AgentError::Database(error)) => {
+                    // It turned busy; a remote agent may take a moment to say so.
+                    Ok(false) => {
+                        tokio::time::sleep(wait).await;
+                        wait = (wait * 2).min(longest);
+                        continue;
+                    }
+                    Err(error @ (AgentError::Database(_) | AgentError::Send(_))) => {
                         tracing::warn!(agent.id = %self.id, %error, "a queued message cannot be delivered now");
                         tokio::time::sleep(wait).await;
                         wait = (wait * 2).min(longest);
@@ -76,6 +81,11 @@ impl Delivery {
                 Ok(false)
             }
             Err(AgentError::Send(SendError::Ended)) => Err(AgentError::NotRunning),
+            // It waits on, as for an agent that is busy.
+            Err(AgentError::Send(SendError::Remote(error))) if error.is_unsent() => {
+                queue.release(self.id, message.id).await?;
+                Err(SendError::Remote(error).into())
+            }
             Err(error) => {
                 tracing::warn!(agent.id = %self.id, %error, "an agent did not take a queued message");
                 queue.fail(self.id, message.id).await?;

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use crate::agent::acp::AcpError;
 use crate::agent::launch::SpawnError;
 use crate::agent::live::SendError;
 use crate::agent::remote::RemoteError;
+use crate::domain::ApprovalState;
 use crate::postgres::DatabaseError;
 
 /// Why nothing could be done with an agent.
@@ -43,6 +45,15 @@ pub enum AgentError {
     /// Its program cannot be run, by a mistake of who asked for it.
     #[error(transparent)]
     Program(SpawnError),
+    /// Its program cannot be spoken to by the Agent Client Protocol.
+    #[error(transparent)]
+    Acp(#[from] AcpError),
+    /// What the agent asked leave for is settled, and how.
+    #[error("this is settled: {}", .0.as_str())]
+    ApprovalSettled(ApprovalState),
+    /// The agent did not offer that answer.
+    #[error("expected one of the options that the agent offers")]
+    NotOffered,
     /// A remote agent cannot be attached to, as its creator asked.
     #[error(transparent)]
     Attach(RemoteError),

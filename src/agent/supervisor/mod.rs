@@ -1,5 +1,6 @@
 //! The agents of this server: starting, finding, stopping them, and what is written of it.
 
+mod approvals;
 mod delivery;
 mod error;
 mod inbox;
@@ -9,6 +10,7 @@ mod sealed_env;
 mod settled;
 mod start;
 mod stored_history;
+mod timeline;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,6 +28,7 @@ use self::inbox::Inbox;
 pub use self::ownership::Whereabouts;
 pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
+pub use self::timeline::TimelineWatch;
 use super::live::{Ended, LiveAgent};
 use super::uploads;
 use super::workspace::Workspace;

@@ -12,13 +12,14 @@ use super::inbox::Inbox;
 use super::sealed_env::Safe;
 use super::stored_history::StoredHistory;
 use super::{AgentError, Living, Supervisor};
+use crate::agent::acp::AcpOptions;
 use crate::agent::launch::{self, Launch};
 use crate::agent::live::{LiveAgent, Pace, SpawnOptions};
 use crate::agent::remote::AttachOptions;
 use crate::agent::workspace::Workspace;
 use crate::domain::{
-    Agent, AgentId, AgentKind, AgentState, AgentType, Fence, NewAgent, NewAgentKind, NewProgram, NewRemote, Principal,
-    TenantScope,
+    Agent, AgentId, AgentKind, AgentState, AgentType, ApprovalPolicy, Fence, Message, NewAcp, NewAgent, NewAgentKind, NewProgram,
+    NewRemote, Principal, TenantScope,
 };
 use crate::postgres::{NewAgentRow, StoredAgent};
 
@@ -28,6 +29,26 @@ struct Conceived {
     name: Option<String>,
     agent_type: AgentType,
     permit: OwnedSemaphorePermit,
+}
+
+/// What a life of an agent that speaks the Agent Client Protocol begins with.
+struct Begun {
+    id: AgentId,
+    agent_type: AgentType,
+    approval_policy: ApprovalPolicy,
+    initial_prompt: Option<String>,
+    history: Vec<Message>,
+    next_entry: i64,
+    session: Option<String>,
+    life: Fence,
+}
+
+impl Begun {
+    /// A first life.
+    fn new(id: AgentId, agent_type: AgentType, approval_policy: ApprovalPolicy) -> Self {
+        let (history, life) = (Vec::new(), Fence::FIRST);
+        Self { id, agent_type, approval_policy, initial_prompt: None, history, next_entry: 0, session: None, life }
+    }
 }
 
 impl Supervisor {
@@ -49,6 +70,7 @@ impl Supervisor {
         let conceived = Conceived { id: AgentId::new(), name, agent_type, permit };
         match kind {
             NewAgentKind::Program(program) => self.create_program(principal, conceived, program).await,
+            NewAgentKind::Acp(acp) => self.create_acp(principal, conceived, acp).await,
             NewAgentKind::Remote(remote) => self.create_remote(principal, conceived, remote).await,
         }
     }
@@ -78,6 +100,31 @@ impl Supervisor {
         born
     }
 
+    async fn create_acp(&self, principal: &Principal, new: Conceived, acp: NewAcp) -> Result<Agent, AgentError> {
+        let NewAcp { command, env, initial_prompt, approval_policy } = acp;
+        let (scope, id) = (principal.scope, new.id);
+        let workspace = Workspace::of(&self.0.data_dir, principal.tenant(), id)?;
+        workspace.create(new.agent_type, self.0.settings.home_template.as_deref()).await?;
+        let sealed_env = self.safe(scope, id).seal_env(&env)?;
+        let launch = self.launch(&workspace, &command, &env);
+        let begun = Begun { initial_prompt, ..Begun::new(id, new.agent_type, approval_policy) };
+        let kind = AgentKind::Acp { command, approval_policy };
+        let born = match self.open(scope, &workspace, launch, begun).await {
+            Ok((living, session)) => match self.register(principal, new, living, &kind, &sealed_env).await {
+                Ok(agent) => {
+                    self.keep_session(scope, id, Fence::FIRST, &session).await;
+                    Ok(agent)
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        if born.is_err() {
+            workspace.remove().await?;
+        }
+        born
+    }
+
     async fn create_remote(&self, principal: &Principal, new: Conceived, remote: NewRemote) -> Result<Agent, AgentError> {
         let NewRemote { url, token } = remote;
         let sealed = self.safe(principal.scope, new.id).seal_token(&url, token.as_ref())?;
@@ -90,6 +137,51 @@ impl Supervisor {
             return Err(AgentError::Attach(error));
         }
         self.register(principal, new, living, &kind, &sealed).await
+    }
+
+    /// Starts an agent that speaks the Agent Client Protocol, and waits for its session.
+    async fn open(
+        &self,
+        scope: TenantScope,
+        workspace: &Workspace,
+        launch: Launch,
+        begun: Begun,
+    ) -> Result<(Living, Arc<str>), AgentError> {
+        let Begun { id, agent_type, approval_policy, initial_prompt, history, next_entry, session, life } = begun;
+        let (database, approval_timeout) = (self.0.database.clone(), self.0.settings.approval_timeout);
+        let workspace = workspace.root();
+        let options = AcpOptions {
+            id,
+            agent_type,
+            launch,
+            workspace,
+            initial_prompt,
+            history,
+            next_entry,
+            session,
+            life,
+            approval_policy,
+            approval_timeout,
+            database,
+            scope,
+        };
+        let (over, inbox) = (CancellationToken::new(), Arc::default());
+        let histories = self.history(scope, id, life, &over, &inbox);
+        let live = LiveAgent::spawn_acp(options, (histories.clone(), histories), &self.0.tasks)?;
+        match live.opened().await {
+            Ok(session) => Ok((Living { live, life, over, inbox }, session.unwrap_or_default())),
+            Err(error) => {
+                live.stop(Duration::ZERO).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Keeps an agent's session, to go on with in another life. Without it, that begins a new one.
+    async fn keep_session(&self, scope: TenantScope, id: AgentId, life: Fence, session: &str) {
+        if let Err(error) = self.0.database.agents(scope).keep_acp_session(id, life, session).await {
+            tracing::warn!(tenant.id = %scope.tenant(), agent.id = %id, %error, "an agent's session is not kept");
+        }
     }
 
     /// Writes that a new agent runs, and gives it its place; or ends it.
@@ -149,7 +241,7 @@ impl Supervisor {
 
     /// Brings an agent to life that is written to run here.
     async fn live_again(&self, scope: TenantScope, stored: StoredAgent) -> Result<Living, AgentError> {
-        let StoredAgent { agent, sealed_env, life, .. } = stored;
+        let StoredAgent { agent, sealed_env, life, acp_session, .. } = stored;
         let Agent { id, agent_type, .. } = agent;
         let safe = self.safe(scope, id);
         let history = self.0.database.messages(scope).list(id).await?.to_vec();
@@ -162,6 +254,18 @@ impl Supervisor {
                 let pace = Pace::default();
                 let options = SpawnOptions { launch, agent_type, size: terminal, initial_prompt: None, history, life, pace };
                 self.spawn(scope, id, options)
+            }
+            AgentKind::Acp { command, approval_policy } => {
+                let env = safe.open_env(&sealed_env)?;
+                let workspace = Workspace::of(&self.0.data_dir, scope.tenant(), id)?;
+                workspace.create(agent_type, self.0.settings.home_template.as_deref()).await?;
+                let launch = self.launch(&workspace, &command, &env);
+                let next_entry = self.0.database.timeline(scope).count(id).await?;
+                let begun = Begun::new(id, agent_type, approval_policy);
+                let begun = Begun { history, next_entry, session: acp_session, life, ..begun };
+                let (living, session) = self.open(scope, &workspace, launch, begun).await?;
+                self.keep_session(scope, id, life, &session).await;
+                Ok(living)
             }
             AgentKind::Remote { url } => {
                 let token = safe.open_token(&url, &sealed_env)?;

@@ -6,4 +6,4 @@ mod params;
 
 pub(super) use self::json::Json;
 pub(super) use self::operator::Operator;
-pub(super) use self::params::{CircuitsPage, Page, Path, Query, Second};
+pub(super) use self::params::{ApprovalsPage, CircuitsPage, Page, Path, Query, Second, TimelinePage};

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AgentId, Service};
+use crate::domain::{AgentId, ApprovalId, ApprovalState, Service};
 use crate::http::problem::{Code, Problem};
 
 /// What the path names. A text that is no id names nothing: 404.
@@ -70,6 +70,39 @@ pub(in crate::http) struct Page {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     pub(in crate::http) after: Option<AgentId>,
+}
+
+/// A page of what an agent asked leave for: `?state=&limit=&after=`.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct ApprovalsPage {
+    /// Those in this state only.
+    #[serde(default)]
+    pub(in crate::http) state: Option<ApprovalState>,
+    /// Items a page, at most 100.
+    #[serde(default)]
+    pub(in crate::http) limit: Option<u16>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    pub(in crate::http) after: Option<ApprovalId>,
+}
+
+/// A page of a timeline, or its stream: `?limit=&after=&stream=`.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct TimelinePage {
+    /// Items a page, at most 100.
+    #[serde(default)]
+    pub(in crate::http) limit: Option<u16>,
+    /// `next` of the page before: the id of its last entry.
+    #[serde(default)]
+    pub(in crate::http) after: Option<i64>,
+    /// Whether to be told as it happens, by events; the same as `Accept: text/event-stream`.
+    #[serde(default)]
+    pub(in crate::http) stream: bool,
 }
 
 /// A page of the list of circuits: `?limit=&after=`.

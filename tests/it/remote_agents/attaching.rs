@@ -121,7 +121,7 @@ async fn remote_agents_take_places_too() {
 }
 
 #[tokio::test]
-async fn another_tenant_finds_nothing_and_keys_can_be_changed() {
+async fn a_token_survives_a_change_of_keys_and_a_wrong_one_is_told() {
     let stub = Stub::start_with(Some("the-t0ken")).await;
     let (old, new) = ("a".repeat(64), "b".repeat(64));
     let builder = builder().await;

@@ -94,6 +94,28 @@ async fn a_remote_that_dies_is_missed_and_followed_on_without_loss_or_repetition
 }
 
 #[tokio::test]
+async fn what_is_queued_for_a_remote_that_is_away_is_said_once_when_it_is_back() {
+    let (mut stub, (_server, client)) = (Stub::start().await, start().await);
+    let agent = attach(&client, &stub.url()).await;
+    client.stable(&agent).await;
+    stub.faults.refuse().await;
+    missed(&client, &agent).await;
+    let body = json!({"type": "user", "content": "wait for it"});
+    let answer = client.post(&format!("{agent}/message?queue=true"), body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    stub.faults.become_(Mode::Pass).await;
+    let whole = said(&[("agent", "ready"), ("user", "wait for it"), ("agent", "you said wait for it")]);
+    eventually("it is said", || async { (client.conversation(&agent).await == whole).then_some(()) }).await;
+    eventually("nothing waits", || async {
+        let queue = client.get(&format!("{agent}/queue")).await.ok();
+        (queue["items"] == json!([])).then_some(())
+    })
+    .await;
+    client.say(&agent, "and more").await;
+    assert_eq!(client.conversation(&agent).await.len(), 5);
+}
+
+#[tokio::test]
 async fn streams_that_are_cut_again_and_again_lose_and_repeat_nothing() {
     let (mut stub, (_server, client)) = (Stub::start().await, start().await);
     let agent = attach(&client, &stub.url()).await;

@@ -71,7 +71,7 @@ fn another_conversation_is_put_behind_the_one_before_even_if_it_says_the_same() 
     let mut mirror = mirror();
     mirror.connected();
     // A start screen may still be replaced by a restored conversation.
-    assert_eq!(hear(&mut mirror, [update(0, Agent, "", 10), update(0, Agent, "> ", 11)]), []);
+    assert_eq!(hear(&mut mirror, [update(0, Agent, "> ", 10), update(0, Agent, "> ", 11)]), []);
     assert!(mirror.holds_back());
     assert_eq!(hear(&mut mirror, [update(1, User, "hi", 12)]), told(&[(3, "> "), (4, "hi")]));
     assert_eq!(hear(&mut mirror, [update(2, Agent, "hello", 13)]), told(&[(5, "hello")]));
@@ -80,6 +80,11 @@ fn another_conversation_is_put_behind_the_one_before_even_if_it_says_the_same() 
     let replay = [update(0, Agent, "> ", 11), update(1, User, "hi", 12), update(2, Agent, "hello", 13)];
     mirror.connected();
     assert_eq!(hear(&mut mirror, replay.clone()), []);
+    let history: Vec<Message> = mirror.messages.values().cloned().collect();
+    let mut after_a_restart = Mirror::new(&history);
+    after_a_restart.connected();
+    assert_eq!(hear(&mut after_a_restart, replay.clone()), []);
+    assert_eq!(hear(&mut after_a_restart, [update(3, User, "more", 14)]), told(&[(6, "more")]));
     assert_eq!(hear(&mut mirror, [update(3, User, "more", 14)]), told(&[(6, "more")]));
 }
 
@@ -145,4 +150,26 @@ fn what_is_kept_is_bounded_and_ids_that_cannot_be_are_not_believed() {
     assert_eq!(mirror.messages.len(), MAX_MESSAGES);
     // What is kept can still change.
     assert_eq!(hear(&mut mirror, [update(MAX_ID, User, "more", 1)]), []);
+}
+
+#[test]
+fn wherever_a_restored_conversation_is_recognised_what_comes_after_it_is_kept() {
+    let mut mirror = mirror();
+    mirror.connected();
+    // Its first screen is not as it was; the rest is.
+    hear(&mut mirror, [update(0, Agent, "other", 10)]);
+    let [_, question, answer] = first();
+    assert_eq!(hear(&mut mirror, [question, answer]), []);
+    assert_eq!(hear(&mut mirror, [update(3, User, "more", 11)]), told(&[(3, "more")]));
+    // And then it begins anew.
+    mirror.connected();
+    assert_eq!(hear(&mut mirror, [update(0, Agent, "> ", 20), update(1, User, "hi", 21)]), told(&[(4, "> "), (5, "hi")]));
+    // One that counts from 1, and then from 0.
+    let mut mirror = Mirror::new(&[]);
+    hear(&mut mirror, [update(1, Agent, "> ", 1), update(2, User, "hi", 2)]);
+    mirror.connected();
+    assert_eq!(
+        hear(&mut mirror, [update(0, Agent, "> ", 3), update(1, User, "hi", 4)]),
+        told(&[(0, "> "), (3, "> "), (4, "hi")])
+    );
 }

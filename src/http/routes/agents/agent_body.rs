@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{Agent, AgentKind, AgentState, AgentType, TerminalSize, Transport};
+use crate::domain::{Agent, AgentKind, AgentState, AgentType, ApprovalPolicy, TerminalSize, Transport};
 
 /// An agent.
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,11 +18,13 @@ pub(super) struct AgentBody {
     transport: Transport,
     /// Program and arguments; empty for a remote agent.
     command: Vec<String>,
-    /// Size of its terminal; null for a remote agent.
+    /// Size of its terminal; null where it has none of this server's.
     terminal: Option<TerminalBody>,
     /// Where a remote agent is; null for any other.
     #[schema(example = "https://agent.example:3284")]
     url: Option<String>,
+    /// What becomes of what an ACP agent asks leave for; null for any other.
+    approval_policy: Option<ApprovalPolicy>,
     state: AgentState,
     /// Exit code of its program, once it ended by itself.
     exit_code: Option<i32>,
@@ -54,9 +56,10 @@ impl From<TerminalSize> for TerminalBody {
 impl From<Agent> for AgentBody {
     fn from(agent: Agent) -> Self {
         let transport = agent.kind.transport();
-        let (command, terminal, url) = match agent.kind {
-            AgentKind::Program { command, terminal } => (command, Some(terminal.into()), None),
-            AgentKind::Remote { url } => (Vec::new(), None, Some(url.to_string())),
+        let (command, terminal, url, approval_policy) = match agent.kind {
+            AgentKind::Program { command, terminal } => (command, Some(terminal.into()), None, None),
+            AgentKind::Acp { command, approval_policy } => (command, None, None, Some(approval_policy)),
+            AgentKind::Remote { url } => (Vec::new(), None, Some(url.to_string()), None),
         };
         Self {
             id: agent.id.as_uuid(),
@@ -66,6 +69,7 @@ impl From<Agent> for AgentBody {
             command,
             terminal,
             url,
+            approval_policy,
             state: agent.state,
             exit_code: agent.exit_code,
             created_by: agent.created_by.as_uuid(),

@@ -88,7 +88,7 @@ async fn what_was_said(
 }
 
 /// The event that the client resumes after. Clients that never had one may send an empty header.
-fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
     let Some(header) = headers.get("last-event-id").filter(|header| !header.is_empty()) else { return Ok(None) };
     let id = header.to_str().ok().and_then(|text| text.parse().ok());
     id.map(Some).ok_or_else(|| Problem::field("header.last-event-id", "expected the id of an event of this agent"))

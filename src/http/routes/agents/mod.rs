@@ -1,6 +1,9 @@
 //! Agents: starting and stopping them, and the AgentAPI protocol under `/v1/agents/{id}`.
 
+mod acp_problem;
 mod agent_body;
+mod answer_approval;
+mod approvals;
 mod create;
 mod event_stream;
 mod events;
@@ -15,6 +18,7 @@ mod restart;
 mod screen;
 mod status;
 mod stop;
+mod timeline;
 mod upload;
 
 use axum::extract::DefaultBodyLimit;
@@ -29,7 +33,10 @@ use crate::http::problem::{Code, Problem, RETRY_AFTER};
 const MULTIPART_OVERHEAD_BYTES: usize = 64 * 1024;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create::create_agent, list::list_agents)).routes(routes!(get::get_agent))
+    OpenApiRouter::new()
+        .routes(routes!(create::create_agent, list::list_agents))
+        .routes(routes!(get::get_agent))
+        .routes(routes!(approvals::list_agent_approvals))
 }
 
 /// Routes that are answered where the agent lives.
@@ -47,6 +54,8 @@ pub(super) fn routes_at_owner() -> OpenApiRouter<App> {
         .routes(routes!(queue::cancel_queued_message))
         .routes(routes!(events::get_agent_events))
         .routes(routes!(screen::get_agent_screen))
+        .routes(routes!(timeline::get_agent_timeline))
+        .routes(routes!(answer_approval::answer_agent_approval))
         .merge(uploads)
 }
 
@@ -70,6 +79,11 @@ impl From<AgentError> for Problem {
                 Self::new(Code::ServiceUnavailable).with_detail("the server is stopping").with_retry_after(RETRY_AFTER)
             }
             AgentError::Program(error) => Self::field("body.command", error.to_string()),
+            AgentError::Acp(error) => acp_problem::of_new_agent(&error),
+            AgentError::ApprovalSettled(state) => {
+                Self::new(Code::ApprovalSettled).with_detail(format!("it is {}", state.as_str()))
+            }
+            AgentError::NotOffered => Self::field("body.option", error.to_string()),
             AgentError::Attach(error) => remote_problem::of_new_agent(error),
             AgentError::Send(error) => error.into(),
             AgentError::Sealed => Self::internal("an agent's sealed secrets do not open: has TOKEN_ENCRYPTION_KEY changed?"),
@@ -82,7 +96,7 @@ impl From<AgentError> for Problem {
 impl From<SendError> for Problem {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Empty | SendError::TooLong => Self::field("body.content", error.to_string()),
+            SendError::Empty | SendError::TooLong | SendError::NoKeys => Self::field("body.content", error.to_string()),
             SendError::Busy => Self::new(Code::AgentBusy).with_detail(error.to_string()),
             SendError::Unresponsive => Self::new(Code::AgentUnresponsive).with_detail(error.to_string()),
             SendError::Ended => Self::new(Code::AgentNotRunning),

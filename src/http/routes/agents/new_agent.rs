@@ -7,7 +7,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::agent_body::TerminalBody;
-use crate::domain::{AgentType, Expected, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport};
+use crate::domain::{
+    AgentType, ApprovalPolicy, Expected, NewAcp, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
+};
 use crate::http::problem::Problem;
 
 const MAX_NAME_CHARS: usize = 200;
@@ -46,6 +48,8 @@ pub(super) struct CreateAgentRequest {
     env: BTreeMap<String, String>,
     /// A first message, sent once the agent is ready.
     initial_prompt: Option<String>,
+    /// What becomes of what an ACP agent asks leave for: it waits for an answer unless told otherwise.
+    approval_policy: Option<ApprovalPolicy>,
     /// Size of its terminal; 80 by 1000 unless told otherwise.
     terminal: Option<TerminalBody>,
 }
@@ -65,32 +69,44 @@ impl CreateAgentRequest {
         let (name, agent_type) = (self.name.clone(), self.agent_type);
         let kind = match self.transport {
             Transport::Pty => NewAgentKind::Program(self.program(custom_commands)?),
+            Transport::Acp => NewAgentKind::Acp(self.acp(custom_commands)?),
             Transport::Remote => NewAgentKind::Remote(self.remote()?),
         };
         Ok(NewAgent { name, agent_type, kind })
     }
 
     fn program(self, custom_commands: bool) -> Result<NewProgram, Problem> {
-        for (location, is_given) in [("body.url", self.url.is_some()), ("body.token", self.token.is_some())] {
-            if is_given {
-                return Err(Problem::field(location, "this is for remote agents only (\"transport\": \"remote\")"));
-            }
+        if self.approval_policy.is_some() {
+            return Err(Problem::field("body.approval_policy", "this is for ACP agents only (\"transport\": \"acp\")"));
         }
-        self.check_env(custom_commands)?;
-        if self.initial_prompt.as_ref().is_some_and(|prompt| prompt.len() > MAX_PROMPT_BYTES) {
-            return Err(Problem::field("body.initial_prompt", "expected at most 65536 bytes"));
-        }
+        self.check_program(custom_commands)?;
         let terminal = match self.terminal {
             Some(TerminalBody { width, height }) => {
                 TerminalSize::new(width, height).map_err(|expected| Problem::field("body.terminal", expected.to_string()))?
             }
             None => TerminalSize::default(),
         };
+        let own = self.agent_type.program().map(|program| vec![program.to_owned()]);
         Ok(NewProgram {
-            command: command(self.agent_type, self.command, self.args, custom_commands)?,
+            command: command(self.agent_type, own, self.command, self.args, custom_commands)?,
             env: self.env,
             initial_prompt: self.initial_prompt,
             terminal,
+        })
+    }
+
+    fn acp(self, custom_commands: bool) -> Result<NewAcp, Problem> {
+        if self.terminal.is_some() {
+            return Err(Problem::field("body.terminal", "an ACP agent has no terminal"));
+        }
+        self.check_program(custom_commands)?;
+        let own = self.agent_type.acp_command();
+        let own = own.map(|words| words.iter().map(|&word| word.to_owned()).collect());
+        Ok(NewAcp {
+            command: command(self.agent_type, own, self.command, self.args, custom_commands)?,
+            env: self.env,
+            initial_prompt: self.initial_prompt,
+            approval_policy: self.approval_policy.unwrap_or_default(),
         })
     }
 
@@ -101,6 +117,7 @@ impl CreateAgentRequest {
             ("body.env", !self.env.is_empty()),
             ("body.initial_prompt", self.initial_prompt.is_some()),
             ("body.terminal", self.terminal.is_some()),
+            ("body.approval_policy", self.approval_policy.is_some()),
         ] {
             if is_given {
                 return Err(Problem::field(location, "a remote agent runs already: this is its server's to choose"));
@@ -116,6 +133,19 @@ impl CreateAgentRequest {
             return Err(Problem::field("body.token", "expected 1 to 8192 visible ASCII characters"));
         }
         Ok(NewRemote { url, token: self.token })
+    }
+
+    /// What is asked of a program of this server, whatever it speaks.
+    fn check_program(&self, custom_commands: bool) -> Result<(), Problem> {
+        for (location, is_given) in [("body.url", self.url.is_some()), ("body.token", self.token.is_some())] {
+            if is_given {
+                return Err(Problem::field(location, "this is for remote agents only (\"transport\": \"remote\")"));
+            }
+        }
+        if self.initial_prompt.as_ref().is_some_and(|prompt| prompt.len() > MAX_PROMPT_BYTES) {
+            return Err(Problem::field("body.initial_prompt", "expected at most 65536 bytes"));
+        }
+        self.check_env(custom_commands)
     }
 
     fn check_env(&self, custom_commands: bool) -> Result<(), Problem> {
@@ -145,21 +175,25 @@ impl CreateAgentRequest {
     }
 }
 
-/// Program and arguments.
+/// Program and arguments: those asked for, or the type's own.
 fn command(
     agent_type: AgentType,
+    own: Option<Vec<String>>,
     command: Option<Vec<String>>,
     args: Vec<String>,
     custom_commands: bool,
 ) -> Result<Vec<String>, Problem> {
-    let mut words = match (command, agent_type.program()) {
+    let mut words = match (command, own) {
         (Some(_), _) | (None, None) if !custom_commands => {
             let message = "this server runs no commands of its users (AGENT_ALLOW_CUSTOM_COMMANDS)";
             return Err(Problem::field(if agent_type == AgentType::Custom { "body.type" } else { "body.command" }, message));
         }
         (Some(words), _) => words,
-        (None, Some(program)) => vec![program.to_owned()],
-        (None, None) => return Err(Problem::field("body.command", "expected program and arguments, since the type is custom")),
+        (None, Some(own)) => own,
+        (None, None) => {
+            let message = "expected program and arguments: there are none for this type and transport";
+            return Err(Problem::field("body.command", message));
+        }
     };
     words.extend(args);
     let fits = |word: &String| word.len() <= MAX_WORD_BYTES && !word.contains('\0');

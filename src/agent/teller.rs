@@ -1,4 +1,4 @@
-//! Telling those who watch a remote agent, and storing what was said.
+//! Telling those who watch an agent that is not read from a screen, and storing what was said.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::agent::history::{Saved, Saver};
-use crate::agent::live::Projection;
+use super::history::{Saved, Saver};
+use super::live::Projection;
 use crate::domain::{AgentStatus, EventId, Message, MessageRole};
 
 /// How long to hold back that the agent is idle while what it said is being stored.
 const STORED: Duration = Duration::from_secs(5);
 
 /// Gives each event its id, and has messages stored once they settle.
-pub(super) struct Teller {
+pub(in crate::agent) struct Teller {
     projection: Arc<Projection>,
     event: EventId,
     status: AgentStatus,
@@ -28,13 +28,13 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Goes on after the event `last`.
-    pub(super) fn new(projection: Arc<Projection>, last: EventId, (saver, progress): (Saver, Saved)) -> Self {
+    pub(in crate::agent) fn new(projection: Arc<Projection>, last: EventId, (saver, progress): (Saver, Saved)) -> Self {
         let status = projection.status();
         Self { projection, event: last, status, saver, progress, growing: BTreeMap::new(), held_idle: None }
     }
 
     /// Tells that a message is new, or has changed. What comes before it has settled.
-    pub(super) fn message(&mut self, message: Message) {
+    pub(in crate::agent) fn message(&mut self, message: Message) {
         self.event = self.event.next();
         let message = Message { event: self.event, ..message };
         let later = self.growing.split_off(&message.id);
@@ -48,7 +48,7 @@ impl Teller {
     }
 
     /// Tells whether the agent is busy. That it is idle is told once what it said is stored.
-    pub(super) fn status(&mut self, status: AgentStatus) {
+    pub(in crate::agent) fn status(&mut self, status: AgentStatus) {
         if status == self.status {
             return;
         }
@@ -66,7 +66,7 @@ impl Teller {
     }
 
     /// Nothing more will come for a while: what there is, is stored and told.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::agent) fn settle(&mut self) {
         self.store();
         if self.held_idle.take().is_some() {
             self.tell_status(AgentStatus::Stable);
@@ -74,17 +74,22 @@ impl Teller {
     }
 
     /// Until when it is held back that the agent is idle.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::agent) fn deadline(&self) -> Option<Instant> {
         self.held_idle
     }
 
     /// How far the store is.
-    pub(super) fn progress(&self) -> Saved {
+    pub(in crate::agent) fn progress(&self) -> Saved {
         self.progress.clone()
     }
 
+    /// The number that the store reaches once everything that settled so far is stored.
+    pub(in crate::agent) fn stored_at(&self) -> u64 {
+        self.saver.latest()
+    }
+
     /// Tells that the agent is idle, if that is held back and need not be any longer.
-    pub(super) fn tell_idle(&mut self) {
+    pub(in crate::agent) fn tell_idle(&mut self) {
         let is_stored = *self.progress.borrow() >= self.saver.latest();
         if self.held_idle.is_some_and(|until| is_stored || until <= Instant::now()) {
             self.held_idle = None;
@@ -93,7 +98,7 @@ impl Teller {
     }
 
     /// Stores what is left; whoever watches learns that there is no more.
-    pub(super) async fn close(mut self) {
+    pub(in crate::agent) async fn close(mut self) {
         self.settle();
         self.projection.close();
         self.saver.close().await;
