@@ -2,10 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
-use axum::middleware::Next;
-use axum::response::Response;
 use ipnet::IpNet;
 
 use super::App;
@@ -15,13 +13,13 @@ use super::App;
 pub(super) struct ClientIp(pub(super) IpAddr);
 
 /// Finds the client's address.
-pub(super) async fn find_client_ip(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(super) fn find_client_ip(app: &App, mut request: Request) -> Request {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
     // Without a peer nobody is told apart: all such requests are counted as one.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = client_ip(peer, request.headers(), &app.settings.trusted_proxies);
     request.extensions_mut().insert(ClientIp(client));
-    next.run(request).await
+    request
 }
 
 /// Goes from the peer back along the addresses the proxies noted, newest (rightmost) first, as long as each is a trusted proxy:

@@ -1,11 +1,19 @@
 //! Rate limits as clients see them: 429, and the headers that say what is left.
 
-use axum::http::{HeaderMap, HeaderValue};
+use std::fmt::Write;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::problem::{Code, Problem, whole_seconds};
 use crate::rate_limit::{Limit, RateLimiter, Verdict};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// The verdict on a request that meets `limits`, if any limits are on.
 pub(super) async fn take(app: &App, limits: Option<Vec<Limit>>, cost: u64) -> Option<Verdict> {
@@ -39,32 +47,33 @@ pub(super) fn refused(app: &App, verdict: &Verdict) -> Response {
 pub(super) fn with_headers(mut response: Response, app: &App, verdict: Option<&Verdict>) -> Response {
     let (Some(verdict), Some(limiter)) = (verdict, &app.limiter) else { return response };
     let headers = response.headers_mut();
-    if headers.contains_key("ratelimit") {
+    if headers.contains_key(RATE_LIMIT) {
         return response;
     }
     let (decision, policy) = (verdict.decision, verdict.policy());
     // Who is refused is told when to come back.
     let reset = whole_seconds(if decision.allowed { decision.reset_after } else { decision.retry_after });
-    insert(headers, "ratelimit-policy", &policies(verdict, limiter));
-    insert(headers, "ratelimit", &format!("\"{policy}\";r={};t={reset}", decision.remaining));
-    for (name, value) in
-        [("x-ratelimit-limit", decision.limit), ("x-ratelimit-remaining", decision.remaining), ("x-ratelimit-reset", reset)]
-    {
+    insert(headers, RATE_LIMIT_POLICY, policies(verdict, limiter));
+    insert(headers, RATE_LIMIT, format!("\"{policy}\";r={};t={reset}", decision.remaining));
+    for (name, value) in [(LIMIT, decision.limit), (REMAINING, decision.remaining), (RESET, reset)] {
         headers.insert(name, HeaderValue::from(value));
     }
     response
 }
 
 fn policies(verdict: &Verdict, limiter: &RateLimiter) -> String {
-    let policy = |limit: &Limit| {
+    let mut text = String::new();
+    for limit in &verdict.limits {
+        let separator = if text.is_empty() { "" } else { ", " };
         let period = whole_seconds(limit.quota.period(limiter.algorithm()));
-        format!("\"{}\";q={};w={period}", limit.policy, limit.quota.limit)
-    };
-    verdict.limits.iter().map(policy).collect::<Vec<_>>().join(", ")
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{separator}\"{}\";q={};w={period}", limit.policy, limit.quota.limit);
+    }
+    text
 }
 
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(name, value);
     }
 }

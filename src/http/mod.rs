@@ -7,6 +7,7 @@ mod fresh_token;
 mod gate;
 mod host;
 mod limit;
+mod measure;
 mod openapi;
 mod outbound_problem;
 mod owner;

@@ -2,33 +2,32 @@
 
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::request_id::RequestId;
 use tracing::Instrument;
 
+use super::App;
 use super::problem::{Code, Problem};
 
 /// Media type of an error answer.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Answers with what comes from within, its errors written out as problems.
-pub(super) async fn respond(request: Request, next: Next) -> Response {
+pub(super) async fn respond(State(app): State<App>, request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let id =
-        request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default().to_owned();
+    let (id, route) = (request.extensions().get::<RequestId>().cloned(), request.extensions().get::<MatchedPath>().cloned());
+    let id = id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
     let response = next.run(request).instrument(span.clone()).await;
-    let (response, problem) = write_problem(response, &id);
+    let (response, problem) = write_problem(response, id);
     let (status, elapsed) = (response.status(), start.elapsed());
-    span.in_scope(|| log(status.as_u16(), elapsed.as_secs_f64(), &route, problem.as_ref()));
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.as_str().to_owned())];
-    metrics::counter!("agentapi_http_requests_total", &labels).increment(1);
-    metrics::histogram!("agentapi_http_request_seconds", &labels[1..2]).record(elapsed);
+    span.in_scope(|| log(status.as_u16(), elapsed.as_secs_f64(), route, problem.as_ref()));
+    app.request_metrics().record(&method, route, status, elapsed);
     response
 }
 
@@ -71,5 +70,22 @@ fn has_body(headers: &HeaderMap) -> bool {
 fn drop_body_headers(headers: &mut HeaderMap) {
     for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
         headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_body_that_a_layer_made_becomes_a_problem() {
+        for (status, code) in [(504, Code::DeadlineExceeded), (405, Code::MethodNotAllowed)] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let (response, problem) = write_problem(status.into_response(), "an id");
+            assert_eq!(problem.map(|problem| problem.code), Some(code));
+            assert_eq!((response.status(), &response.headers()[header::CONTENT_TYPE]), (status, &PROBLEM_JSON));
+        }
     }
 }

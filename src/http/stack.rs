@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::App;
 use super::client_ip::find_client_ip;
 use super::host::check_host;
 use super::passed_on::recognise;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::respond::respond;
 
 /// Longest body that is read, but for uploads.
@@ -27,17 +30,19 @@ const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 /// Longest that a handler may take to begin its answer: more than an agent that does not react is waited for.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Puts the layers around `routes`.
+/// Puts the layers around `routes`. What only looks at the request and goes on is a function of the request (`map_request`): unlike
+/// a middleware function, it costs a request neither an allocation nor a copy of the layers within.
 pub(super) fn around(routes: Router, app: &App) -> Router {
+    let (recognising, locating) = (app.clone(), app.clone());
     routes.layer(
         ServiceBuilder::new()
             // 1. A request id, which goes into the log; was it passed on by another server?
-            .layer(from_fn_with_state(app.clone(), recognise))
+            .map_request(move |request: Request| recognise(&recognising, request))
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
             // 2. A span, a log line, metrics, and the body of every error answer.
-            .layer(from_fn(respond))
+            .layer(from_fn_with_state(app.clone(), respond))
             // 3. A panic becomes an error answer.
             .layer(CatchPanicLayer::custom(panicked))
             // 4. Is it for this host?
@@ -45,9 +50,9 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
             // 5. May this page call (browsers only)?
             .layer(cors(&app.settings.allowed_origins))
             // 6. Where does it come from?
-            .layer(from_fn_with_state(app.clone(), find_client_ip))
+            .map_request(move |request: Request| find_client_ip(&locating, request))
             // 7. How long, and how large?
-            .layer(from_fn(deadline))
+            .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, DEADLINE))
             .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)),
         // 8. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
     )
@@ -58,7 +63,8 @@ struct NewRequestId;
 
 impl MakeRequestId for NewRequestId {
     fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
-        HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).ok().map(RequestId::new)
+        let mut text = [0; Hyphenated::LENGTH];
+        HeaderValue::from_str(Uuid::now_v7().hyphenated().encode_lower(&mut text)).ok().map(RequestId::new)
     }
 }
 
@@ -66,11 +72,6 @@ impl MakeRequestId for NewRequestId {
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Problem::internal(format!("panic: {}", message.unwrap_or("of an unknown kind"))).into_response()
-}
-
-async fn deadline(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(DEADLINE, next.run(request)).await;
-    answer.unwrap_or_else(|_| Problem::new(Code::DeadlineExceeded).into_response())
 }
 
 fn cors(origins: &[String]) -> CorsLayer {

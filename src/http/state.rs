@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
+use super::measure::RequestMetrics;
 use crate::agent::Supervisor;
 use crate::cache::Directory;
 use crate::circuit_breaker::CircuitBreakers;
@@ -59,6 +60,7 @@ struct State {
     parts: Parts,
     started: Instant,
     hosts: AllowedHosts,
+    requests: RequestMetrics,
     hashing: Semaphore,
 }
 
@@ -68,7 +70,8 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let hosts = AllowedHosts::new(&parts.settings.allowed_hosts);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self(Arc::new(State { parts, started: Instant::now(), hosts, hashing: Semaphore::new(cores) }))
+        let (requests, hashing) = (RequestMetrics::default(), Semaphore::new(cores));
+        Self(Arc::new(State { parts, started: Instant::now(), hosts, requests, hashing }))
     }
 
     pub(super) fn uptime(&self) -> Duration {
@@ -77,6 +80,10 @@ impl App {
 
     pub(super) fn hosts(&self) -> &AllowedHosts {
         &self.0.hosts
+    }
+
+    pub(super) fn request_metrics(&self) -> &RequestMetrics {
+        &self.0.requests
     }
 
     /// Passwords that may be hashed at once: each takes a core and 19 MiB.

@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
+use redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs};
 
 use super::link::Link;
 use crate::config::{self, Endpoint, ScriptDialect};
@@ -72,8 +72,8 @@ impl Script {
     }
 
     /// Begins a call.
-    pub(super) const fn prepare_invoke(&self) -> Invocation<'_> {
-        Invocation { script: self, keys: Vec::new(), args: Vec::new() }
+    pub(super) fn prepare_invoke(&self) -> Invocation<'_> {
+        Invocation { script: self, keys: Cmd::new(), args: Cmd::new() }
     }
 
     const fn text(&self, dialect: Dialect) -> &Text {
@@ -84,23 +84,23 @@ impl Script {
     }
 }
 
-/// A call of a script.
+/// A call of a script. Its keys and arguments are commands without a name: the client's way to keep many texts in one buffer.
 pub(super) struct Invocation<'a> {
     script: &'a Script,
-    keys: Vec<Vec<u8>>,
-    args: Vec<Vec<u8>>,
+    keys: Cmd,
+    args: Cmd,
 }
 
 impl Invocation<'_> {
     /// Adds a key. Every key that the script touches is added here: Upstash refuses others.
     pub(super) fn key(&mut self, key: impl ToRedisArgs) -> &mut Self {
-        self.keys.extend(key.to_redis_args());
+        self.keys.arg(key);
         self
     }
 
     /// Adds an argument.
     pub(super) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
-        self.args.extend(arg.to_redis_args());
+        self.args.arg(arg);
         self
     }
 
@@ -118,9 +118,20 @@ impl Invocation<'_> {
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        command.arg(script).arg(self.keys.args_iter().len());
+        for text in texts(&self.keys).chain(texts(&self.args)) {
+            command.arg(text);
+        }
         command
     }
+}
+
+/// What a command without a name keeps.
+fn texts(command: &Cmd) -> impl Iterator<Item = &[u8]> {
+    command.args_iter().filter_map(|arg| match arg {
+        Arg::Simple(text) => Some(text),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

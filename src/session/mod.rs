@@ -85,7 +85,7 @@ impl Sessions {
         let now = now.trunc_subsecs(3);
         let claims = Claims { session: SessionId::random(), tenant: user.tenant_id, user: user.id, issued_at: now, stale: false };
         let owner = Owner::of(&claims);
-        let record = Record { role: user.role, created_at: now, epoch: user.session_epoch };
+        let record = Record { role: user.role, created_at: now, epoch: user.session_epoch, stale: false };
         let record = record.seal(&self.keys, owner, claims.session);
         let (idle, ends_at) = (self.idle_life(&claims, now), claims.issued_at + self.absolute);
         let new = NewSession { owner, id: claims.session, record, idle, now, ends_at };
@@ -119,7 +119,9 @@ impl Sessions {
         let idle = self.idle_life(claims, now);
         let sealed = self.store.touch(claims.session, idle).await?.ok_or(SessionError::Invalid)?;
         let record = Record::open(&self.keys, Owner::of(claims), claims.session, &sealed).ok_or(SessionError::Invalid)?;
-        self.reseal(Owner::of(claims), claims.session, &sealed).await;
+        if record.stale {
+            self.reseal(Owner::of(claims), claims.session, &sealed).await;
+        }
         let principal = Principal {
             scope: TenantScope::assume_verified(claims.tenant),
             user: claims.user,
@@ -222,7 +224,7 @@ impl Sessions {
         &self.keys
     }
 
-    /// Seals a living session's record by the current key, if another sealed it: one more call to the store, once a session and
+    /// Seals a living session's record, which another key sealed, by the current key: one more call to the store, once a session and
     /// rotation. That it fails costs nothing: the next use tries again.
     async fn reseal(&self, owner: Owner, session: SessionId, record: &str) {
         let Ok(Some(resealed)) = Record::reseal(&self.keys, owner, session, record) else { return };

@@ -17,6 +17,9 @@ pub(super) struct Record {
     /// The user's epoch when the session began; see [`crate::domain::User::session_epoch`].
     #[serde(default)]
     pub(super) epoch: i64,
+    /// Whether it is to be sealed anew: the key it was sealed with seals no more.
+    #[serde(skip)]
+    pub(super) stale: bool,
 }
 
 impl Record {
@@ -28,7 +31,8 @@ impl Record {
     pub(super) fn open(keys: &KeyRing, owner: Owner, session: SessionId, text: &str) -> Option<Self> {
         let sealed = Sealed::from_bytes(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let plain = keys.open(Purpose::SessionRecord, &context(owner, session), &sealed).ok()?;
-        serde_json::from_slice(&plain).ok()
+        let record = serde_json::from_slice(&plain).ok()?;
+        Some(Self { stale: sealed.key_id != keys.current(), ..record })
     }
 
     /// The record sealed by the current key, if `text` is sealed by another. No record where no key opens it.

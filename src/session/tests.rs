@@ -89,7 +89,7 @@ fn a_record_opens_only_where_it_belongs() {
     let keys = KeyRing::new(&[1; 32]);
     let owner = Owner { tenant: TenantId::new(), user: UserId::new() };
     let id = SessionId::random();
-    let record = Record { role: UserRole::Member, created_at: Utc::now(), epoch: 3 };
+    let record = Record { role: UserRole::Member, created_at: Utc::now(), epoch: 3, stale: false };
     let sealed = record.seal(&keys, owner, id);
     assert_eq!(Record::open(&keys, owner, id, &sealed), Some(record));
     assert_eq!(Record::open(&keys, owner, SessionId::random(), &sealed), None);

@@ -1,12 +1,12 @@
 //! `agentapi attach` in a real terminal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
-use crate::support::{ECHO, PATIENCE, ServerBuilder, SingleBuilder, TestDatabase};
+use crate::support::{ECHO, Network, PATIENCE, Proxy, ServerBuilder, SingleBuilder, TestDatabase};
 
 /// The program in a terminal of 20 rows.
 struct Attached {
@@ -123,6 +123,29 @@ async fn what_cannot_be_attached_to_is_said_and_the_terminal_left_alone() {
     let program = ServerBuilder::embedded();
     let (code, _, error) = program.run(&["attach", "--url", &single.url], "").await;
     assert_eq!((code, error.contains("attach needs a terminal")), (Some(1), true), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_keeps_nobody_attached() {
+    let single = SingleBuilder::new(&ECHO).start_stable().await;
+    let network = Proxy::before(single.url.strip_prefix("http://").expect("http"));
+    let mut attached = Attached::start(&["--url", &network.address()], None);
+    attached.sees("\x1b[H>\x1b[K").await;
+    network.set(Network::BlackHole);
+    attached.types("is anybody there?").await;
+    let begun = Instant::now();
+    // What is typed in one go with other keys does not detach.
+    let detached = async {
+        loop {
+            attached.types("\x03").await;
+            if tokio::time::timeout(Duration::from_millis(500), attached.sees("\x1b[?1049l")).await.is_ok() {
+                break;
+            }
+        }
+    };
+    detached.await;
+    assert!(begun.elapsed() < Duration::from_secs(8), "a key may take 10 s: {:?}", begun.elapsed());
+    assert_eq!(attached.ends().await, Some(0));
 }
 
 #[tokio::test]

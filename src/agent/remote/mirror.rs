@@ -70,26 +70,27 @@ impl Mirror {
         }
         let id = self.first + (update.id - self.base);
         let is_last = self.messages.last_key_value().is_some_and(|(&last, _)| last == id);
-        match self.messages.get(&id) {
-            // Before the first: no server goes back in time.
-            _ if id < self.first => Vec::new(),
-            Some(known) if !self.heard.contains(&update.id) && !is_same(known, &update, is_last) => {
-                if self.recognise(&update) {
-                    return self.keep(update).into_iter().collect();
-                }
-                self.begin_doubt(update);
-                self.settle_doubt()
-            }
-            _ => self.keep(update).into_iter().collect(),
+        let is_another = match self.messages.get(&id) {
+            _ if id < self.first => self.heard.is_empty(),
+            Some(known) => !self.heard.contains(&update.id) && !is_same(known, &update, is_last),
+            None => false,
+        };
+        if is_another && !self.recognise(&update) {
+            self.begin_doubt(update);
+            return self.settle_doubt();
         }
+        if id < self.first && !is_another {
+            // Before the first of a conversation that was told from there: no server goes back in time.
+            return Vec::new();
+        }
+        self.keep(update).into_iter().collect()
     }
 
     /// Adds or changes a message of the conversation that goes on, if it differs.
     fn keep(&mut self, update: Update) -> Option<Message> {
         let id = self.first + (update.id - self.base);
         let known = self.messages.get(&id);
-        if let Some(known) = known.filter(|known| is_equal(known, &update)) {
-            let _ = known;
+        if known.is_some_and(|known| is_equal(known, &update)) {
             self.heard.insert(update.id);
             return None;
         }
@@ -117,7 +118,8 @@ impl Mirror {
         let Some(time) = update.time else { return false };
         let known = self.messages.values().rev().find(|known| known.role == update.role && at_same_time(known, time));
         let Some(id) = known.map(|known| known.id) else { return false };
-        (self.first, self.base) = (id, update.id);
+        // Servers count from 0; one that does not began with this message.
+        (self.first, self.base) = if id >= update.id { (id - update.id, 0) } else { (id, update.id) };
         self.heard.clear();
         true
     }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Read at once: more than fingers type, less than an agent takes.
 const PIECE: usize = 4096;
@@ -11,25 +11,31 @@ const CTRL_C: &[u8] = b"\x03";
 
 /// Something that was typed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Key {
+enum Key {
     /// For the agent.
     Typed(String),
     /// Ctrl-C by itself.
     Detach,
 }
 
-/// Reads the keyboard from now on, until it is to detach, nobody listens, or there is no keyboard any more.
-pub(super) fn read(keys: mpsc::Sender<Key>) -> std::io::Result<()> {
+/// Reads the keyboard from now on, until it is to detach, which is told apart from what waits to be sent, nobody listens, or there is
+/// no keyboard any more.
+pub(super) fn read(keys: mpsc::Sender<String>, detach: oneshot::Sender<()>) -> std::io::Result<()> {
     // A thread of our own: the runtime would wait for one of its own, and so for a key, at the end.
     thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
         let (mut stdin, mut piece, mut pieces) = (std::io::stdin().lock(), [0; PIECE], Pieces::default());
         while let Ok(read @ 1..) = stdin.read(&mut piece) {
-            let key = pieces.take(&piece[..read]);
-            let over = key == Some(Key::Detach);
-            if key.is_some_and(|key| keys.blocking_send(key).is_err()) || over {
-                return;
+            match pieces.take(&piece[..read]) {
+                Some(Key::Typed(text)) => {
+                    if keys.blocking_send(text).is_err() {
+                        return;
+                    }
+                }
+                Some(Key::Detach) => break,
+                None => {}
             }
         }
+        let _nobody_listens = detach.send(());
     })?;
     Ok(())
 }

@@ -7,12 +7,13 @@ mod terminal;
 mod token;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use self::keyboard::Key;
 use self::remote::Remote;
 use self::screen_events::ScreenEvents;
 use self::terminal::Terminal;
@@ -21,6 +22,8 @@ use super::Failure;
 const DEFAULT_URL: &str = "localhost:3284";
 /// Keystrokes that wait to be sent.
 const KEYS: usize = 64;
+/// How long what was typed may take to be sent after somebody detached.
+const LAST_KEYS: Duration = Duration::from_secs(1);
 
 /// An agent of `agentapi server`, or one agent of `agentapi serve`, whose address is that of the server and `/v1/agents/{id}`.
 #[derive(Debug, Args)]
@@ -56,8 +59,8 @@ enum Reason {
 }
 
 async fn show(remote: &Remote, mut screens: ScreenEvents, terminal: &Terminal) -> Result<Reason, Failure> {
-    let (sender, keys) = mpsc::channel(KEYS);
-    keyboard::read(sender)?;
+    let ((sender, keys), (detach, mut detached)) = (mpsc::channel(KEYS), oneshot::channel());
+    keyboard::read(sender, detach)?;
     let (mut resized, mut hung_up) = (signal(SignalKind::window_change())?, signal(SignalKind::hangup())?);
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut typing = std::pin::pin!(type_keys(remote, keys));
@@ -72,6 +75,11 @@ async fn show(remote: &Remote, mut screens: ScreenEvents, terminal: &Terminal) -
                 None => return Ok(Reason::AgentEnded),
             },
             typed = &mut typing => return typed.map(|()| Reason::Detached),
+            _ = &mut detached => {
+                // A server that hangs keeps nobody here.
+                let _in_time = timeout(LAST_KEYS, &mut typing).await;
+                return Ok(Reason::Detached);
+            }
             _ = resized.recv() => terminal.show(&shown)?,
             _ = hung_up.recv() => return Ok(Reason::Detached),
             _ = interrupted.recv() => return Ok(Reason::Detached),
@@ -80,9 +88,9 @@ async fn show(remote: &Remote, mut screens: ScreenEvents, terminal: &Terminal) -
     }
 }
 
-/// Sends what is typed, a piece after the other, until it is to detach.
-async fn type_keys(remote: &Remote, mut keys: mpsc::Receiver<Key>) -> Result<(), Failure> {
-    while let Some(Key::Typed(text)) = keys.recv().await {
+/// Sends what is typed, a piece after the other, until there is no more.
+async fn type_keys(remote: &Remote, mut keys: mpsc::Receiver<String>) -> Result<(), Failure> {
+    while let Some(text) = keys.recv().await {
         remote.press(&text).await?;
     }
     Ok(())

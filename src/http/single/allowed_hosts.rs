@@ -54,7 +54,9 @@ impl AllowedHosts {
 fn host(item: &str) -> Result<String, String> {
     // An address without brackets reads as a name and a port.
     let after_brackets = item.rsplit_once(']').map_or(item, |(_, rest)| rest);
-    if let Some((_, port)) = after_brackets.rsplit_once(':')
+    let is_unfinished = item.starts_with('[') && !item.contains(']');
+    if !is_unfinished
+        && let Some((_, port)) = after_brackets.rsplit_once(':')
         && !port.is_empty()
         && port.bytes().all(|byte| byte.is_ascii_digit())
     {

@@ -151,3 +151,25 @@ fn what_is_kept_is_bounded_and_ids_that_cannot_be_are_not_believed() {
     // What is kept can still change.
     assert_eq!(hear(&mut mirror, [update(MAX_ID, User, "more", 1)]), []);
 }
+
+#[test]
+fn wherever_a_restored_conversation_is_recognised_what_comes_after_it_is_kept() {
+    let mut mirror = mirror();
+    mirror.connected();
+    // Its first screen is not as it was; the rest is.
+    hear(&mut mirror, [update(0, Agent, "other", 10)]);
+    let [_, question, answer] = first();
+    assert_eq!(hear(&mut mirror, [question, answer]), []);
+    assert_eq!(hear(&mut mirror, [update(3, User, "more", 11)]), told(&[(3, "more")]));
+    // And then it begins anew.
+    mirror.connected();
+    assert_eq!(hear(&mut mirror, [update(0, Agent, "> ", 20), update(1, User, "hi", 21)]), told(&[(4, "> "), (5, "hi")]));
+    // One that counts from 1, and then from 0.
+    let mut mirror = Mirror::new(&[]);
+    hear(&mut mirror, [update(1, Agent, "> ", 1), update(2, User, "hi", 2)]);
+    mirror.connected();
+    assert_eq!(
+        hear(&mut mirror, [update(0, Agent, "> ", 3), update(1, User, "hi", 4)]),
+        told(&[(0, "> "), (3, "> "), (4, "hi")])
+    );
+}
