@@ -25,14 +25,10 @@ pub(super) fn read(keys: mpsc::Sender<String>, detach: oneshot::Sender<()>) -> s
     thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
         let (mut stdin, mut piece, mut pieces) = (std::io::stdin().lock(), [0; PIECE], Pieces::default());
         while let Ok(read @ 1..) = stdin.read(&mut piece) {
-            match pieces.take(&piece[..read]) {
-                Some(Key::Typed(text)) => {
-                    if keys.blocking_send(text).is_err() {
-                        return;
-                    }
-                }
-                Some(Key::Detach) => break,
-                None => {}
+            let Some(key) = pieces.take(&piece[..read]) else { continue };
+            let Key::Typed(text) = key else { break };
+            if keys.blocking_send(text).is_err() {
+                return;
             }
         }
         let _nobody_listens = detach.send(());
