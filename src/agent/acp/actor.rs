@@ -87,7 +87,7 @@ pub(super) async fn live(beginning: Beginning) -> Ended {
     let fault = Fault::default();
     let last_words = Arc::new(Mutex::new(String::new()));
     let (to_inbox, inbox) = mpsc::channel(INBOX);
-    let mut task = Task { program, inbox, commands, overdue, saved, fault: Arc::clone(&fault), stop: None, kill_at: None };
+    let mut task = Task { program, inbox, commands, overdue, saved, fault: Arc::clone(&fault), stopped: false, kill_at: None };
     let (channel, moves) = wire::connect(stdin, stdout, fault);
     let requests = to_inbox.clone();
     let connected = Client
@@ -125,7 +125,7 @@ pub(super) async fn live(beginning: Beginning) -> Ended {
     };
     let words = last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
     life.failed(AcpError::Ended(words));
-    let end = Ended { stopped: task.stop.is_some(), exit_code: exit.code, signal: exit.signal };
+    let end = Ended { stopped: task.stopped, exit_code: exit.code, signal: exit.signal };
     drop(task);
     life.ended();
     tracing::info!(stopped = end.stopped, exit_code = end.exit_code, signal = end.signal, "agent ended");
@@ -142,7 +142,7 @@ struct Task {
     saved: Saved,
     fault: Fault,
     /// Whether it was asked to end, by whoever holds it.
-    stop: Option<()>,
+    stopped: bool,
     /// When it is killed, once it was asked to end.
     kill_at: Option<Instant>,
 }
@@ -228,7 +228,7 @@ impl Task {
     }
 
     fn stop(&mut self, life: &mut Life, grace: Duration) {
-        self.stop = Some(());
+        self.stopped = true;
         life.cancel();
         self.end_program(grace);
     }

@@ -77,7 +77,8 @@ impl Approvals {
     /// The agent asks leave for something.
     pub(super) fn ask(&mut self, request: &RequestPermissionRequest, responder: Responder, timeline: &mut Timeline) {
         let tool_call = bounded::json(&request.tool_call);
-        let options: Vec<ApprovalOption> = request.options.iter().take(MAX_OPTIONS).map(option).collect();
+        let options: Vec<ApprovalOption> =
+            request.options.iter().filter(|option| is_nameable(option)).take(MAX_OPTIONS).map(option).collect();
         let said = json!({"tool_call": tool_call, "options": options});
         let outcome = match self.policy {
             ApprovalPolicy::Allow => Some(("allowed", pick(&options, ["allow_once", "allow_always"]))),
@@ -104,6 +105,11 @@ impl Approvals {
         timeline.store();
         let expires_at = Instant::now() + self.patience;
         self.pending.insert(id, Pending { responder, options, entry, expires_at, is_overdue: false });
+    }
+
+    /// The agent asks in a turn that is cancelled: nothing comes of it.
+    pub(super) fn refuse(responder: Responder) {
+        respond(responder, None);
     }
 
     /// A user answered, and that is written. Returns whether the agent still waited for it.
@@ -159,6 +165,12 @@ impl Approvals {
     }
 }
 
+/// Whether an answer has an id that can be kept, and so be chosen.
+fn is_nameable(option: &PermissionOption) -> bool {
+    let id = &*option.option_id.0;
+    (1..=MAX_OPTION).contains(&id.len()) && !id.contains('\0')
+}
+
 fn option(option: &PermissionOption) -> ApprovalOption {
     let kind = match option.kind {
         PermissionOptionKind::AllowOnce => "allow_once",
@@ -168,12 +180,7 @@ fn option(option: &PermissionOption) -> ApprovalOption {
         // One of a later version of the protocol.
         _ => "other",
     };
-    ApprovalOption {
-        // One that is too long cannot be named, and not be chosen.
-        id: bounded::text(&option.option_id.0, MAX_OPTION),
-        name: bounded::text(&option.name, MAX_OPTION),
-        kind: kind.to_owned(),
-    }
+    ApprovalOption { id: option.option_id.0.to_string(), name: bounded::text(&option.name, MAX_OPTION), kind: kind.to_owned() }
 }
 
 /// The option of the first kind that there is one of.

@@ -20,6 +20,8 @@ pub(super) struct Conversation {
     pub(super) teller: Teller,
     next_id: i64,
     answer: Option<Answer>,
+    /// A message is being answered.
+    is_asked: bool,
     /// When chunks that are not told of yet are.
     tell_at: Option<Instant>,
 }
@@ -36,12 +38,13 @@ impl Conversation {
     /// Goes on after `history`.
     pub(super) fn new(teller: Teller, history: &[Message]) -> Self {
         let next_id = history.last().map_or(0, |last| last.id + 1);
-        Self { teller, next_id, answer: None, tell_at: None }
+        Self { teller, next_id, answer: None, is_asked: false, tell_at: None }
     }
 
     /// A user said something, which the agent is going to answer. Returns the message's id.
     pub(super) fn ask(&mut self, text: &Arc<str>) -> i64 {
         self.end_answer();
+        self.is_asked = true;
         self.teller.status(AgentStatus::Running);
         let id = self.take_id();
         self.tell(id, MessageRole::User, Arc::clone(text));
@@ -88,12 +91,18 @@ impl Conversation {
     pub(super) fn tick(&mut self) {
         if self.tell_at.is_some_and(|at| at <= Instant::now()) {
             self.tell_chunks();
+            if !self.is_asked {
+                // What it says of its own accord has no end that is told: each piece is a message.
+                self.answer = None;
+                self.teller.settle();
+            }
         }
     }
 
     /// The agent waits for its user; what it said is stored, then that is told.
     pub(super) fn idle(&mut self) {
         self.end_answer();
+        self.is_asked = false;
         self.teller.status(AgentStatus::Stable);
     }
 

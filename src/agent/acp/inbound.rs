@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::approvals::Approvals;
 use super::life::Life;
 use crate::domain::TimelineKind;
 
@@ -91,7 +92,11 @@ impl Life {
                 if let Some((request, responder)) = self.read::<RequestPermissionRequest>(params, responder) {
                     self.conversation.interrupt();
                     self.timeline.tool_call(&request.tool_call.tool_call_id.0, json!(request.tool_call));
-                    self.approvals.ask(&request, responder, &mut self.timeline);
+                    if self.is_cancelled() {
+                        Approvals::refuse(responder);
+                    } else {
+                        self.approvals.ask(&request, responder, &mut self.timeline);
+                    }
                 }
             }
             "fs/read_text_file" => {

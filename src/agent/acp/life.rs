@@ -214,6 +214,11 @@ impl Life {
         }
     }
 
+    /// Whether the turn is cancelled, and the agent may not have heard of it yet.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.cancelled)
+    }
+
     fn turn_done(&mut self, result: Result<PromptResponse, Error>) {
         let change = match result {
             Ok(done) => json!({"state": "done", "stop_reason": stop_reason(done.stop_reason), "usage": done.usage}),

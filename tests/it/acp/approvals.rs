@@ -123,6 +123,9 @@ async fn cancelling_settles_what_is_asked_for() {
     client.post(&format!("{agent}/message"), json!({"type": "raw", "content": "\u{1b}"})).await.ok();
     assert_eq!(last(&client, &agent).await, "cancelled");
     assert_eq!(client.post(&path(&agent, &approval), json!({"option": "yes"})).await.problem(409), "approval_settled");
+    tell(&client, &agent, "until-cancelled;permission p;say end").await;
+    client.post(&format!("{agent}/message"), json!({"type": "raw", "content": "\u{1b}"})).await.ok();
+    assert_eq!(last(&client, &agent).await, "cancelledend", "what it asks for before it knows is not done");
     eventually("it is written", || async {
         let listed = client.get(&format!("{agent}/approvals")).await.ok();
         (listed["items"][0]["state"] == "cancelled").then_some(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{create, entries, operator, say, start, tell};
-use crate::support::Event;
+use crate::support::{Event, ServerBuilder, TestDatabase, eventually};
 
 #[tokio::test]
 async fn a_user_talks_to_an_agent_and_reads_its_answers() {
@@ -55,6 +55,25 @@ async fn what_is_said_around_other_doings_is_one_message_in_paragraphs() {
     assert_eq!(say(&client, &agent, "say one;tool t;say two;think of it;say three;say four").await, "one\n\ntwo\n\nthreefour");
     assert_eq!(say(&client, &agent, "strange;say known").await, "known");
     assert_eq!(say(&client, &agent, "part a one;part a two;part b three").await, "onetwo\n\nthree");
+}
+
+#[tokio::test]
+async fn what_an_agent_says_of_its_own_accord_is_a_message_and_stored() {
+    let database = TestDatabase::create().await;
+    let server = ServerBuilder::new(&database).start().await;
+    let client = server.operator().await;
+    let agent = start(&client, "plain", json!({})).await;
+    assert_eq!(say(&client, &agent, "later more;say now").await, "now");
+    eventually("it is stored", || async {
+        let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM messages WHERE content = 'more'")
+            .fetch_one(&mut database.connect().await)
+            .await
+            .expect("a count");
+        (stored == 1).then_some(())
+    })
+    .await;
+    assert_eq!(client.conversation(&agent).await.pop().expect("a message").1, "more");
+    assert_eq!(say(&client, &agent, "say well").await, "well");
 }
 
 #[tokio::test]
