@@ -19,7 +19,7 @@ const LEASE_BEATS: u32 = 3;
 const MISSING_BEATS: u32 = 2;
 
 /// Heartbeats to leave out where there is nobody to hear them.
-const ALONE_FACTOR: u32 = 8;
+const ALONE_FACTOR: u32 = 2;
 
 /// The servers that act as one. Cheap to clone.
 #[derive(Clone)]
