@@ -17,7 +17,7 @@ use chrono::Utc;
 use super::client_ip::ClientIp;
 use super::passed_on::PassedOn;
 use super::problem::{Code, Problem};
-use super::{App, cost, fresh_token, limit};
+use super::{App, cost, fresh_token, limit, owner};
 use crate::domain::Principal;
 use crate::rate_limit::Limit;
 use crate::session::{Claims, Session, SessionError};
@@ -37,45 +37,63 @@ pub(super) async fn open(State(app): State<App>, request: Request, next: Next) -
     limit::with_headers(response, &app, verdict.as_ref())
 }
 
-/// Lets a limited number of requests through, by user, tenant and address, if a living session is shown. Redis is asked about
-/// limits and session at the same time, so that both together cost one round trip; what it is known to refuse costs none.
-pub(super) async fn signed_in(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// Lets requests through that [`admit`] lets through.
+pub(super) async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Response {
+    admit(&app, request, |_, request| next.run(request)).await
+}
+
+/// The same for requests about an agent, which are answered where it lives: not a layer of its own, for each copies what is within.
+pub(super) async fn signed_in_at_owner(State(app): State<App>, request: Request, next: Next) -> Response {
+    admit(&app, request, |principal, request| owner::answer(&app, principal, request, next)).await
+}
+
+/// Lets a limited number of requests through to `then`, by user, tenant and address, if a living session is shown. Redis is asked
+/// about limits and session at the same time, so that both together cost one round trip; what it is known to refuse costs none.
+async fn admit<F>(app: &App, mut request: Request, then: impl FnOnce(Principal, Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let now = Utc::now();
     let claims = bearer(request.headers()).and_then(|token| app.sessions.identify(token, now));
     if let Some(passed_on) = request.extensions().get::<PassedOn>().copied() {
-        return granted(&app, passed_on, claims, request, next).await;
+        return match granted(app, passed_on, claims) {
+            Some((claims, principal)) => {
+                request.extensions_mut().insert(claims);
+                request.extensions_mut().insert(principal);
+                then(principal, request).await
+            }
+            None => Problem::new(Code::Unauthenticated)
+                .with_detail("the request was not passed on by a server of this deployment")
+                .into_response(),
+        };
     }
     let (cost, address) = (cost::of(&request), address(&request));
-    let limits = limits(&app, claims, address).await;
-    if let Some(refusal) = limit::known_refusal(&app, limits.as_deref(), cost) {
-        return limit::refused(&app, &refusal);
+    let limits = limits(app, claims, address).await;
+    if let Some(refusal) = limit::known_refusal(app, limits.as_deref(), cost) {
+        return limit::refused(app, &refusal);
     }
-    let (verdict, session) = tokio::join!(limit::take(&app, limits, cost), verify(&app, claims));
+    let (verdict, session) = tokio::join!(limit::take(app, limits, cost), verify(app, claims));
     let response = match (&verdict, session) {
-        (Some(verdict), _) if !verdict.decision.allowed => return limit::refused(&app, verdict),
+        (Some(verdict), _) if !verdict.decision.allowed => return limit::refused(app, verdict),
         (_, Ok((claims, principal, session))) => {
             request.extensions_mut().insert(claims);
             request.extensions_mut().insert(principal);
             request.extensions_mut().insert(session);
-            fresh_token::with(next.run(request).await, app.sessions.refreshed(&claims))
+            fresh_token::with(then(principal, request).await, app.sessions.refreshed(&claims))
         }
         (_, Err(SessionError::Invalid)) => Problem::new(Code::Unauthenticated).into_response(),
         (_, Err(SessionError::Unavailable(error))) => Problem::from(error).into_response(),
     };
-    limit::with_headers(response, &app, verdict.as_ref())
+    limit::with_headers(response, app, verdict.as_ref())
 }
 
-/// Lets through what another server has let in: it has asked Redis about limits and session.
-async fn granted(app: &App, passed_on: PassedOn, claims: Option<Claims>, mut request: Request, next: Next) -> Response {
+/// Whom another server has let in: it has asked Redis about limits and session.
+fn granted(app: &App, passed_on: PassedOn, claims: Option<Claims>) -> Option<(Claims, Principal)> {
     match (passed_on, claims) {
         (PassedOn::Granted(grant), Some(claims)) if claims.session == grant.session => {
-            request.extensions_mut().insert(app.sessions.vouched(&claims, grant.role));
-            request.extensions_mut().insert(claims);
-            next.run(request).await
+            Some((claims, app.sessions.vouched(&claims, grant.role)))
         }
-        _ => Problem::new(Code::Unauthenticated)
-            .with_detail("the request was not passed on by a server of this deployment")
-            .into_response(),
+        _ => None,
     }
 }
 

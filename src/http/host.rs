@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::passed_on::PassedOn;
@@ -44,17 +42,17 @@ pub(super) fn bare(host: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-/// Refuses requests to hosts that are not ours. One that another server passed on was checked there, and comes by a name that is none
-/// of browsers'.
-pub(super) async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
+/// The refusal of a request to a host that is not ours. One that another server passed on was checked there, and comes by a name that is
+/// none of browsers'.
+pub(super) fn refusal(app: &App, request: &Request) -> Option<Problem> {
     if matches!(request.extensions().get(), Some(PassedOn::Granted(_))) {
-        return next.run(request).await;
+        return None;
     }
     let host = request.uri().host().or_else(|| request.headers().get(header::HOST).and_then(|value| value.to_str().ok()));
     if host.is_some_and(|host| app.hosts().allow(host)) {
-        return next.run(request).await;
+        return None;
     }
-    Problem::new(Code::InvalidHost).with_detail("add the host to AGENTAPI_ALLOWED_HOSTS if it is this server's").into_response()
+    Some(Problem::new(Code::InvalidHost).with_detail("add the host to AGENTAPI_ALLOWED_HOSTS if it is this server's"))
 }
 
 #[cfg(test)]

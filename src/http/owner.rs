@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
@@ -18,7 +17,7 @@ use super::extract::Path;
 use super::passed_on::{GRANT, PassedOn, REQUEST_ID};
 use super::problem::{Code, Problem, RETRY_AFTER};
 use crate::agent::Whereabouts;
-use crate::domain::{AgentId, Principal, ReplicaId, Service};
+use crate::domain::{Principal, ReplicaId, Service};
 use crate::outbound::{self, OutboundError, Timeouts};
 use crate::replica::Grant;
 
@@ -42,18 +41,20 @@ const OWN_HEADERS: [HeaderName; 9] = [
 ];
 
 /// Lets a request through if its agent lives here, or nowhere; otherwise asks the server where it lives.
-pub(super) async fn answer_at_owner(
-    State(app): State<App>,
-    Extension(principal): Extension<Principal>,
-    Path(id): Path<AgentId>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn answer(app: &App, principal: Principal, request: Request, next: Next) -> Response {
     if request.extensions().get::<PassedOn>().is_some() {
         return next.run(request).await;
     }
+    let (mut parts, body) = request.into_parts();
+    let id = Path::from_request_parts(&mut parts, app).await;
+    let request = Request::from_parts(parts, body);
+    let Path(id) = match id {
+        Ok(id) => id,
+        Err(problem) => return problem.into_response(),
+    };
     match app.agents.whereabouts(&principal, id).await {
-        Ok(Whereabouts::Elsewhere(owner)) => pass_on(&app, &principal, owner, request, next).await,
+        // Boxed: room for such a call would else be moved about in memory by every request that needs none.
+        Ok(Whereabouts::Elsewhere(owner)) => Box::pin(pass_on(app, &principal, owner, request, next)).await,
         Ok(Whereabouts::Here | Whereabouts::Nowhere) => next.run(request).await,
         Err(error) => Problem::from(error).into_response(),
     }

@@ -1,4 +1,5 @@
-//! The outermost layer: a span a request, one log line, the metrics, and the body of every error answer.
+//! The outermost layer: a span a request, one log line, the metrics, and the body of every error answer. The first of these is
+//! that of a request which is not for this host: to ask that in a layer of its own would copy all the layers within once more.
 
 use std::time::Instant;
 
@@ -9,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use tower_http::request_id::RequestId;
 use tracing::Instrument;
 
-use super::App;
 use super::problem::{Code, Problem};
+use super::{App, host};
 
 /// Media type of an error answer.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -23,7 +24,10 @@ pub(super) async fn respond(State(app): State<App>, request: Request, next: Next
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let method = request.method().clone();
     let span = tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = match host::refusal(&app, &request) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).instrument(span.clone()).await,
+    };
     let (response, problem) = write_problem(response, id);
     let (status, elapsed) = (response.status(), start.elapsed());
     span.in_scope(|| log(status.as_u16(), elapsed.as_secs_f64(), route, problem.as_ref()));

@@ -19,7 +19,6 @@ use uuid::fmt::Hyphenated;
 
 use super::App;
 use super::client_ip::find_client_ip;
-use super::host::check_host;
 use super::passed_on::recognise;
 use super::problem::Problem;
 use super::respond::respond;
@@ -41,20 +40,18 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-            // 2. A span, a log line, metrics, and the body of every error answer.
+            // 2. A span, a log line, metrics, and the body of every error answer. Is it for this host?
             .layer(from_fn_with_state(app.clone(), respond))
             // 3. A panic becomes an error answer.
             .layer(CatchPanicLayer::custom(panicked))
-            // 4. Is it for this host?
-            .layer(from_fn_with_state(app.clone(), check_host))
-            // 5. May this page call (browsers only)?
+            // 4. May this page call (browsers only)?
             .layer(cors(&app.settings.allowed_origins))
-            // 6. Where does it come from?
+            // 5. Where does it come from?
             .map_request(move |request: Request| find_client_ip(&locating, request))
-            // 7. How long, and how large?
+            // 6. How long, and how large?
             .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, DEADLINE))
             .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)),
-        // 8. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
+        // 7. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
     )
 }
 

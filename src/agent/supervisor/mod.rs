@@ -179,7 +179,8 @@ impl Supervisor {
         if let Some(live) = self.find(principal.tenant(), id) {
             return Ok(live);
         }
-        match self.get(principal, id).await?.state {
+        // Boxed: room for a query would else be moved about in memory by every request that needs none.
+        match Box::pin(self.get(principal, id)).await?.state {
             AgentState::Running => Err(AgentError::Elsewhere),
             AgentState::Stopped | AgentState::Exited | AgentState::Lost => Err(AgentError::NotRunning),
         }

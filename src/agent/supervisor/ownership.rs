@@ -24,7 +24,8 @@ impl Supervisor {
         if self.find(principal.tenant(), id).is_some() {
             return Ok(Whereabouts::Here);
         }
-        let stored = self.0.database.agents(principal.scope).get(id).await?.ok_or(AgentError::NotFound)?;
+        // Boxed: room for a query would else be moved about in memory by every request that needs none.
+        let stored = Box::pin(self.0.database.agents(principal.scope).get(id)).await?.ok_or(AgentError::NotFound)?;
         Ok(match stored.agent.state {
             AgentState::Running if stored.replica == self.0.replica => Whereabouts::Here,
             AgentState::Running => Whereabouts::Elsewhere(stored.replica),

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{App, gate, openapi, owner};
+use super::{App, gate, openapi};
 
 /// Every route, with the gate that it needs.
 pub(super) fn router(app: &App) -> Router {
@@ -19,9 +19,7 @@ pub(super) fn router(app: &App) -> Router {
             Access::Unlimited => routes,
             Access::Open => routes.route_layer(from_fn_with_state(app.clone(), gate::open)),
             Access::SignedIn => routes.route_layer(from_fn_with_state(app.clone(), gate::signed_in)),
-            Access::AtOwner => routes
-                .route_layer(from_fn_with_state(app.clone(), owner::answer_at_owner))
-                .route_layer(from_fn_with_state(app.clone(), gate::signed_in)),
+            Access::AtOwner => routes.route_layer(from_fn_with_state(app.clone(), gate::signed_in_at_owner)),
         })
         .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::merge);
     let (routes, document) = documented.split_for_parts();
