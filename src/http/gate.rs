@@ -109,7 +109,7 @@ async fn verify(app: &App, claims: Option<Claims>) -> Result<Verified, SessionEr
         Err(SessionError::Invalid) => "invalid",
         Err(SessionError::Unavailable(_)) => "unavailable",
     };
-    metrics::counter!("agentapi_session_checks_total", "result" => result).increment(1);
+    app.session_checks().count(result, |&result| metrics::counter!("agentapi_session_checks_total", "result" => result));
     verified
 }
 

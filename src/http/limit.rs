@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::problem::{Code, Problem, whole_seconds};
-use crate::rate_limit::{Limit, RateLimiter, Verdict};
+use crate::rate_limit::{Limit, RateLimiter, Source, Verdict};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -17,19 +17,23 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// The verdict on a request that meets `limits`, if any limits are on.
 pub(super) async fn take(app: &App, limits: Option<Vec<Limit>>, cost: u64) -> Option<Verdict> {
-    Some(counted(app.limiter.as_ref()?.take(limits?, cost).await))
+    Some(counted(app, app.limiter.as_ref()?.take(limits?, cost).await))
 }
 
 /// The refusal of a request that is known without asking Redis, if there is one.
 pub(super) fn known_refusal(app: &App, limits: Option<&[Limit]>, cost: u64) -> Option<Verdict> {
-    app.limiter.as_ref()?.known_refusal(limits?, cost).map(counted)
+    app.limiter.as_ref()?.known_refusal(limits?, cost).map(|verdict| counted(app, verdict))
 }
 
+/// What is counted of a verdict: whether it allows, who decided, by which policy.
+pub(super) type Outcome = (bool, Source, &'static str);
+
 /// Counts a verdict in the metrics.
-pub(super) fn counted(verdict: Verdict) -> Verdict {
-    let outcome = if verdict.decision.allowed { "allowed" } else { "denied" };
-    let labels = [("outcome", outcome), ("source", verdict.source.as_str()), ("policy", verdict.policy())];
-    metrics::counter!("agentapi_rate_limit_decisions_total", &labels).increment(1);
+pub(super) fn counted(app: &App, verdict: Verdict) -> Verdict {
+    app.decisions().count((verdict.decision.allowed, verdict.source, verdict.policy()), |&(allowed, source, policy)| {
+        let labels = [("outcome", if allowed { "allowed" } else { "denied" }), ("source", source.as_str()), ("policy", policy)];
+        metrics::counter!("agentapi_rate_limit_decisions_total", &labels)
+    });
     verdict
 }
 

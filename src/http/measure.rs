@@ -1,14 +1,36 @@
-//! The metrics of answered requests: counted by method, route and status, timed by route.
+//! The metrics of answered requests: counted by method, route and status, timed by route. And the counters of the gate.
 //!
 //! To find a counter by its labels, their texts are copied; so what was found once is kept. No client can make it grow: routes
 //! and statuses are the server's, and methods that HTTP does not know count as one.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
+
+/// Counters that are kept by what they count.
+pub(super) struct Counters<K>(RwLock<HashMap<K, Counter>>);
+
+impl<K> Default for Counters<K> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<K: Eq + Hash> Counters<K> {
+    /// Counts one of `kind`, whose counter is made by `new` if there is none yet.
+    pub(super) fn count(&self, kind: K, new: impl FnOnce(&K) -> Counter) {
+        // As below, a panic leaves a counter too few at worst.
+        if let Some(counter) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&kind) {
+            return counter.increment(1);
+        }
+        let counter = new(&kind);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(kind).or_insert(counter).increment(1);
+    }
+}
 
 /// The counters and timers in use, by route.
 #[derive(Default)]

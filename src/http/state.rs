@@ -8,7 +8,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
-use super::measure::RequestMetrics;
+use super::limit::Outcome;
+use super::measure::{Counters, RequestMetrics};
 use crate::agent::Supervisor;
 use crate::cache::Directory;
 use crate::circuit_breaker::CircuitBreakers;
@@ -61,6 +62,8 @@ struct State {
     started: Instant,
     hosts: AllowedHosts,
     requests: RequestMetrics,
+    session_checks: Counters<&'static str>,
+    decisions: Counters<Outcome>,
     hashing: Semaphore,
 }
 
@@ -70,8 +73,15 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let hosts = AllowedHosts::new(&parts.settings.allowed_hosts);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (requests, hashing) = (RequestMetrics::default(), Semaphore::new(cores));
-        Self(Arc::new(State { parts, started: Instant::now(), hosts, requests, hashing }))
+        Self(Arc::new(State {
+            parts,
+            started: Instant::now(),
+            hosts,
+            requests: RequestMetrics::default(),
+            session_checks: Counters::default(),
+            decisions: Counters::default(),
+            hashing: Semaphore::new(cores),
+        }))
     }
 
     pub(super) fn uptime(&self) -> Duration {
@@ -84,6 +94,16 @@ impl App {
 
     pub(super) fn request_metrics(&self) -> &RequestMetrics {
         &self.0.requests
+    }
+
+    /// Session checks, by result.
+    pub(super) fn session_checks(&self) -> &Counters<&'static str> {
+        &self.0.session_checks
+    }
+
+    /// Rate limit decisions.
+    pub(super) fn decisions(&self) -> &Counters<Outcome> {
+        &self.0.decisions
     }
 
     /// Passwords that may be hashed at once: each takes a core and 19 MiB.

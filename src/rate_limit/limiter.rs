@@ -23,7 +23,7 @@ pub struct RateLimiter {
 }
 
 /// Who made a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The store.
     Shared,

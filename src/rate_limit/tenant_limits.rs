@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metrics::Counter;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
@@ -48,6 +49,8 @@ pub struct TenantLimitsCache {
     source: Arc<dyn TenantLimitsSource>,
     tasks: TaskTracker,
     slots: Arc<Mutex<HashMap<TenantId, Arc<Slot>>>>,
+    near: Counter,
+    miss: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -77,15 +80,17 @@ impl TenantLimitsCache {
     /// Keeps what is read from `source`, by tasks of `tasks`.
     #[must_use]
     pub fn new(source: Arc<dyn TenantLimitsSource>, tasks: TaskTracker) -> Self {
-        Self { source, tasks, slots: Arc::default() }
+        let requests =
+            |outcome| metrics::counter!("agentapi_cache_requests_total", "kind" => "tenant_limits", "outcome" => outcome);
+        Self { source, tasks, slots: Arc::default(), near: requests("near"), miss: requests("miss") }
     }
 
     /// The limits of a tenant; while they cannot be read, the last known ones, or none of its own.
     pub async fn get(&self, tenant: TenantId) -> TenantLimits {
         let slot = self.slot(tenant);
         let age = slot.age();
-        let outcome = if age.is_some_and(|age| age < STALE) { "near" } else { "miss" };
-        metrics::counter!("agentapi_cache_requests_total", "kind" => "tenant_limits", "outcome" => outcome).increment(1);
+        let requests = if age.is_some_and(|age| age < STALE) { &self.near } else { &self.miss };
+        requests.increment(1);
         if age.is_some_and(|age| age < FRESH) {
             return slot.limits();
         }

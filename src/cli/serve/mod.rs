@@ -63,6 +63,8 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
 
 /// Puts the server together, top to bottom.
 fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: SocketAddr) -> Result<App, Failure> {
+    // Before all that counts.
+    let metrics = telemetry::metrics()?;
     let keys = identity::key_ring(&settings.session, &settings.server.data_dir)?;
     let redis = settings.redis.enabled().then(|| Redis::new(&settings.redis)).transpose()?;
     let algorithm = settings.rate_limit.algorithm;
@@ -117,7 +119,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         outbound,
         breakers,
         lifecycle: lifecycle.clone(),
-        metrics: telemetry::metrics()?,
+        metrics,
     }))
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn login(
     // Before any password is hashed; and refused while nobody can tell how many were tried.
     if let Some(limiter) = &app.limiter {
         let limits = limiter.login_limits(address, &request.tenant, &request.email);
-        let verdict = limit::counted(limiter.take_or_fail(limits, 1).await?);
+        let verdict = limit::counted(&app, limiter.take_or_fail(limits, 1).await?);
         if !verdict.decision.allowed {
             return Ok(limit::refused(&app, &verdict));
         }
