@@ -139,7 +139,10 @@ impl Redis {
     async fn attempt<T>(&self, operation: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, Failure> {
         let deadline = Instant::now() + self.command_timeout;
         let late = |_| Failure::Silence(StoreUnavailable(format!("no answer within {} ms", self.command_timeout.as_millis())));
-        let mut link = timeout_at(deadline, self.pool.link()).await.map_err(late)?.map_err(|error| Failure::of(&error))?;
+        let mut link = match self.pool.link() {
+            Some(link) => link,
+            None => timeout_at(deadline, self.pool.new_link()).await.map_err(late)?.map_err(|error| Failure::of(&error))?,
+        };
         match timeout_at(deadline, operation(&mut link)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {

@@ -15,6 +15,9 @@ use crate::config::SecretUrl;
 /// How long the kernel retries to deliver what was written before it gives the connection up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Commands that wait to be written at most; who comes then waits for one of them, which costs two tasks a turn more.
+const COMMANDS_WAITING: usize = 1024;
+
 /// Makes native connections to one place.
 pub(super) struct NativeConnector(deadpool_redis::Manager);
 
@@ -22,6 +25,7 @@ impl NativeConnector {
     pub(super) fn new(url: &SecretUrl, password: Option<&SecretString>, connection_timeout: Duration) -> RedisResult<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(connection_timeout))
+            .set_pipeline_buffer_size(COMMANDS_WAITING)
             // The deadline of a command is the caller's, around everything.
             .set_response_timeout(None);
         let info = connection_info(url, password)?;

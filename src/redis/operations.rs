@@ -60,8 +60,8 @@ impl Redis {
     /// # Errors
     /// [`StoreUnavailable`].
     pub async fn touch_session(&self, id: SessionId, idle: Duration) -> Result<Option<String>, StoreUnavailable> {
-        let mut command = redis::cmd("GETEX");
-        command.arg(Key::session(id)).arg("PX").arg(millis(idle));
+        let mut command = redis::Cmd::with_capacity(4, 64);
+        command.arg("GETEX").arg(Key::session(id)).arg("PX").arg(millis(idle));
         self.run(async |link| command.query_async(link).await).await
     }
 

@@ -1,13 +1,13 @@
 //! The pool: deadpool owns the life of the links (making, checking, how many, how long to wait).
 //!
-//! A link is shared, so a caller does not keep it: it takes a clone and gives the link back at once. One or two native
-//! connections then serve any number of callers, and no check-out waits for another caller's answer. deadpool-redis makes
+//! A link is shared, so a caller does not keep it: all take clones of the one in use, until it is known to be broken. One native
+//! connection then serves any number of callers, and none waits for another caller's answer. deadpool-redis makes
 //! the connections, but its check on reuse (`UNWATCH` and `PING`, one round trip a request) is replaced by a look at whether
 //! the connection has failed before. Over REST all links lead to one client, which batches what is waiting and holds the HTTP
 //! connections; the pool's size bounds those.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -27,6 +27,8 @@ use crate::config::{self, Endpoint};
 #[derive(Clone)]
 pub(super) struct Pool {
     links: managed::Pool<Manager>,
+    /// The link in use: who shares one finds what others ask already on its way, and asks no lock but this one.
+    current: Arc<RwLock<Option<Link>>>,
     /// Connections being made: that goes on although the request that wanted one has given up.
     connecting: TaskTracker,
     /// The newest of them.
@@ -89,19 +91,18 @@ impl Pool {
         // Never so often that attempts which are not over yet fill the pool.
         let room = u32::try_from(settings.max_pool_size).unwrap_or(u32::MAX).max(1);
         let patience = settings.command_timeout.max(settings.connection_timeout / room);
-        Ok(Self { links, connecting: TaskTracker::new(), attempt: Arc::default(), patience })
+        Ok(Self { links, current: Arc::default(), connecting: TaskTracker::new(), attempt: Arc::default(), patience })
     }
 
-    /// A handle on a link that is not known to be broken.
-    pub(super) async fn link(&self) -> RedisResult<Link> {
-        if self.links.status().available > 0 {
-            return Ok(self.links.get().await.map_err(pool_error)?.clone());
-        }
-        self.attempt().await
+    /// A handle on the link in use, if there is one that is not known to be broken.
+    pub(super) fn link(&self) -> Option<Link> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().filter(|link| !link.is_broken()).cloned()
     }
 
     /// Lets go of all connections that nobody uses: while Redis is silent, each would have to be tried to see that it is dead too.
     pub(super) fn discard_idle(&self) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.links.retain(|_, _| false);
         match &self.links.manager().source {
             Source::Native(_) => {}
@@ -109,8 +110,8 @@ impl Pool {
         }
     }
 
-    /// A connection in the making: the newest, or a new one where that is over, or takes long.
-    fn attempt(&self) -> Shared<BoxFuture<'static, RedisResult<Link>>> {
+    /// The link to use from now on, which may have to be made: the newest in the making, or another where that is over, or takes long.
+    pub(super) fn new_link(&self) -> Shared<BoxFuture<'static, RedisResult<Link>>> {
         let mut newest = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(attempt) = &*newest
             && attempt.link.peek().is_none()
@@ -118,8 +119,12 @@ impl Pool {
         {
             return attempt.link.clone();
         }
-        let links = self.links.clone();
-        let made = self.connecting.spawn(async move { links.get().await.map(|link| link.clone()) });
+        let (links, current) = (self.links.clone(), self.current.clone());
+        let made = self.connecting.spawn(async move {
+            let link = links.get().await?.clone();
+            *current.write().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
+            Ok(link)
+        });
         let link = async move {
             made.await.map_err(|error| invalid("connecting was cut short", error.to_string()))?.map_err(pool_error)
         };

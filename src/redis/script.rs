@@ -48,6 +48,11 @@ impl Dialect {
     }
 }
 
+/// Room that most calls do with: keys, arguments, bytes of a key.
+const KEYS: usize = 2;
+const ARGS: usize = 6;
+const BYTES: usize = 64;
+
 /// A script in both dialects.
 pub(super) struct Script {
     redis: Text,
@@ -73,7 +78,11 @@ impl Script {
 
     /// Begins a call.
     pub(super) fn prepare_invoke(&self) -> Invocation<'_> {
-        Invocation { script: self, keys: Cmd::new(), args: Cmd::new() }
+        Invocation {
+            script: self,
+            keys: Cmd::with_capacity(KEYS, KEYS * BYTES),
+            args: Cmd::with_capacity(ARGS, ARGS * BYTES / 4),
+        }
     }
 
     const fn text(&self, dialect: Dialect) -> &Text {
@@ -117,9 +126,11 @@ impl Invocation<'_> {
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.args_iter().len());
-        for text in texts(&self.keys).chain(texts(&self.args)) {
+        let texts = || texts(&self.keys).chain(texts(&self.args));
+        let bytes = name.len() + script.len() + BYTES + texts().map(<[u8]>::len).sum::<usize>();
+        let mut command = Cmd::with_capacity(3 + texts().count(), bytes);
+        command.arg(name).arg(script).arg(self.keys.args_iter().len());
+        for text in texts() {
             command.arg(text);
         }
         command
