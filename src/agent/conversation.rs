@@ -161,8 +161,7 @@ impl Conversation {
             return Vec::new();
         }
         self.quiet_at = None;
-        // Any program may be a custom agent; it need not draw anything that looks like a prompt.
-        self.ready = self.ready || self.agent_type == AgentType::Custom;
+        self.ready = self.ready || format::rules(self.agent_type).ready_when_quiet;
         self.settle_status()
     }
 

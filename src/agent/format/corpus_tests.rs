@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::AgentType;
 
-use super::{agent_message, echo, is_ready, new_text};
+use super::{agent_message, echo, is_ready, new_text, rules};
 
 /// The folder of cases; `None`, with a line about it, where it is absent.
 fn corpus() -> Option<PathBuf> {
@@ -52,7 +52,7 @@ fn the_echo_of_the_user_is_removed() {
     let Some(corpus) = corpus() else { return };
     let cases = entries(&corpus.join("remove-user-input"));
     for case in &cases {
-        let left = echo::remove(AgentType::Custom, &read(case, "msg.txt"), &read(case, "user.txt"));
+        let left = echo::remove(&rules(AgentType::Custom).echo, &read(case, "msg.txt"), &read(case, "user.txt"));
         assert_eq!(left, read(case, "expected.txt"), "{}", case.display());
     }
     println!("{} echoes", cases.len());

@@ -1,6 +1,6 @@
 //! The user's own words, which a terminal shows again before the answer.
 
-use crate::domain::AgentType;
+use super::rules::EchoFrame;
 
 /// How many characters of the user's text are looked for.
 const KEY: usize = 6;
@@ -26,12 +26,12 @@ fn placed(text: &str) -> Vec<Placed> {
 }
 
 /// `message` without everything up to the line where the echo of `user` ends; unchanged where there is no echo.
-pub(super) fn remove(kind: AgentType, message: &str, user: &str) -> String {
+pub(super) fn remove(frame: &EchoFrame, message: &str, user: &str) -> String {
     let shown = placed(message);
     let typed = placed(user);
     let Some(last) = last_line(&shown, &typed) else { return message.to_owned() };
     let lines: Vec<&str> = message.split('\n').collect();
-    let last = after_frame(kind, &lines, last);
+    let last = after_frame(frame, &lines, last);
     lines.get(last + 1..).unwrap_or_default().join("\n")
 }
 
@@ -69,12 +69,11 @@ fn next_match(shown: &[Placed], typed: &[Placed]) -> Option<(usize, usize)> {
 }
 
 /// The line where the frame around the echo ends, if the agent draws one.
-fn after_frame(kind: AgentType, lines: &[&str], last: usize) -> usize {
+fn after_frame(frame: &EchoFrame, lines: &[&str], last: usize) -> usize {
     let next_has = |left, right| lines.get(last + 1).is_some_and(|line| line.contains(left) && line.contains(right));
-    match kind {
-        AgentType::Gemini | AgentType::Copilot if next_has('╯', '╰') => last + 1,
-        AgentType::Cursor if next_has('┘', '└') => last + 1,
-        AgentType::Opencode if last + 2 < lines.len() => last + 2,
-        _ => last,
+    match *frame {
+        EchoFrame::Corners(left, right) if next_has(left, right) => last + 1,
+        EchoFrame::Lines(count) if last + count < lines.len() => last + count,
+        EchoFrame::None | EchoFrame::Corners(..) | EchoFrame::Lines(_) => last,
     }
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::domain::{AgentStatus, AgentType, EventId, TerminalSize};
+use crate::domain::{AgentStatus, EventId, TerminalSize};
 
 use super::super::conversation::{Change, Conversation, Now};
+use super::super::format;
 use super::super::history::{Saved, Saver};
 use super::super::pty::Pty;
 use super::super::terminal::Emulator;
@@ -15,9 +16,6 @@ use super::outbox::Outbox;
 use super::projection::Projection;
 use super::sending::Sending;
 use super::{Pace, SpawnOptions};
-
-/// Space and backspace: end Amp's start animation, whose screen would never be quiet.
-const AMP_WAKE: &[u8] = b" \x08";
 
 /// How a program that was asked to end is made to.
 #[derive(Clone, Copy)]
@@ -76,9 +74,7 @@ impl Life {
         let SpawnOptions { agent_type, size, history, life, pace, .. } = options;
         let conversation = Conversation::new(agent_type, history, EventId::before(life), prompt.is_some(), pace.quiet, now);
         let mut outbox = Outbox::default();
-        if agent_type == AgentType::Amp {
-            outbox.replace(AMP_WAKE);
-        }
+        outbox.replace(format::rules(agent_type).wake);
         Self {
             pace,
             emulator: Emulator::new(size),
