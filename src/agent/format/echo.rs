@@ -17,18 +17,20 @@ struct Placed {
     line: usize,
 }
 
-fn placed(text: &str) -> Vec<Placed> {
+fn placed(text: &str) -> impl Iterator<Item = Placed> {
     text.split('\n')
         .enumerate()
         .flat_map(|(line, text)| text.chars().map(move |character| Placed { character, line }))
         .filter(|placed| !matches!(placed.character, ' ' | '\t' | '\r' | '\x0c' | '\x0b'))
-        .collect()
 }
 
 /// `message` without everything up to the line where the echo of `user` ends; unchanged where there is no echo.
 pub(super) fn remove(frame: &EchoFrame, message: &str, user: &str) -> String {
-    let shown = placed(message);
-    let typed = placed(user);
+    let typed: Vec<Placed> = placed(user).collect();
+    // What is behind this is never looked at: of a long message that is nearly all.
+    let reach = WINDOW_CHARACTERS + (typed.len() + 1) * LOOK_AHEAD;
+    let first_lines = placed(message).take_while(|placed| placed.line < WINDOW_LINES).count();
+    let shown: Vec<Placed> = placed(message).take(first_lines + reach).collect();
     let Some(last) = last_line(&shown, &typed) else { return message.to_owned() };
     let lines: Vec<&str> = message.split('\n').collect();
     let last = after_frame(frame, &lines, last);

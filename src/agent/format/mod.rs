@@ -3,6 +3,7 @@
 //! The rules are those of the AgentAPI protocol, kept byte for byte, because clients see their results. What differs between kinds
 //! of agents is data, in `rules.rs`.
 
+mod choice;
 mod diff;
 mod echo;
 mod input_box;
@@ -12,7 +13,7 @@ mod tool_call;
 
 use crate::domain::AgentType;
 
-pub(crate) use self::rules::rules;
+pub(crate) use self::rules::{Activity, rules};
 
 /// The part of screen `new` that screen `old` did not have, without blank lines at its edges.
 pub(crate) fn new_text(kind: AgentType, old: &str, new: &str) -> String {
@@ -36,6 +37,16 @@ fn message_text(kind: AgentType, text: &str, user: &str) -> String {
 pub(crate) fn is_ready(kind: AgentType, screen: &str) -> bool {
     let screen = lines::trim_blank(screen).unwrap_or_default();
     input_box::remove(&rules(kind).input_box, screen).len() != screen.len()
+}
+
+/// What the agent does, if its window `title` tells.
+pub(crate) fn activity(kind: AgentType, title: &str) -> Option<Activity> {
+    rules(kind).titles.iter().find(|(beginning, _)| title.starts_with(beginning)).map(|(_, activity)| *activity)
+}
+
+/// Whether the agent's whole `screen` ends with answers to choose from.
+pub(crate) fn offers_choice(kind: AgentType, screen: &str) -> bool {
+    rules(kind).choice.is_some_and(|mark| choice::is_offered(mark, screen))
 }
 
 #[cfg(test)]

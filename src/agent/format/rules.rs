@@ -9,6 +9,10 @@ pub(crate) struct Rules {
     pub(crate) wake: &'static [u8],
     /// Whether a quiet screen shows that it is ready, whatever it looks like.
     pub(crate) ready_when_quiet: bool,
+    /// What its window title tells, by how it begins; the first that fits counts.
+    pub(super) titles: &'static [(&'static str, Activity)],
+    /// The mark before the one of the answers it offers that is chosen.
+    pub(super) choice: Option<char>,
     /// Lines at the top of its screen that change all the time.
     pub(super) header: usize,
     /// What it draws around the user's words when it shows them again.
@@ -17,6 +21,17 @@ pub(crate) struct Rules {
     pub(super) input_box: InputBox,
     /// How it shows that it reports to the platform.
     pub(super) report: Option<Report>,
+}
+
+/// What an agent does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// It works.
+    Busy,
+    /// It waits for a message.
+    Idle,
+    /// It waits for the answer to a question: a permission, a choice.
+    Asks,
 }
 
 /// What an agent draws below the user's words when it shows them again.
@@ -53,6 +68,8 @@ pub(super) enum Report {
 const USUAL: Rules = Rules {
     wake: b"",
     ready_when_quiet: false,
+    titles: &[],
+    choice: None,
     header: 0,
     echo: EchoFrame::None,
     input_box: InputBox::PromptOrBar,
@@ -60,6 +77,8 @@ const USUAL: Rules = Rules {
 };
 
 const CLAUDE: Rules = Rules {
+    titles: &[("✳", Activity::Idle), ("◐", Activity::Busy), ("◑", Activity::Busy)],
+    choice: Some('❯'),
     report: Some(Report::InBraces {
         headline: "coder - coder_report_task (MCP)",
         result: r#""message": "Thanks for reporting!""#,
@@ -68,6 +87,23 @@ const CLAUDE: Rules = Rules {
 };
 
 const CODEX: Rules = Rules {
+    titles: &[
+        ("[ ! ]", Activity::Asks),
+        ("[ . ]", Activity::Asks),
+        ("⠋", Activity::Busy),
+        ("⠙", Activity::Busy),
+        ("⠹", Activity::Busy),
+        ("⠸", Activity::Busy),
+        ("⠼", Activity::Busy),
+        ("⠴", Activity::Busy),
+        ("⠦", Activity::Busy),
+        ("⠧", Activity::Busy),
+        ("⠇", Activity::Busy),
+        ("⠏", Activity::Busy),
+        // The name of its directory.
+        ("", Activity::Idle),
+    ],
+    choice: Some('›'),
     // A long path below the prompt takes several lines.
     input_box: InputBox::AboveStatus { prompt: '›', height: 8 },
     report: Some(Report::InLines {
@@ -78,9 +114,15 @@ const CODEX: Rules = Rules {
     ..USUAL
 };
 
-const GEMINI: Rules = Rules { echo: EchoFrame::Corners('╰', '╯'), ..USUAL };
+const GEMINI: Rules = Rules {
+    // As its setting `ui.showStatusInTitle` describes them.
+    titles: &[("◇", Activity::Idle), ("✦", Activity::Busy), ("✋", Activity::Asks)],
+    choice: Some('●'),
+    echo: EchoFrame::Corners('╰', '╯'),
+    ..USUAL
+};
 
-const COPILOT: Rules = Rules { echo: EchoFrame::Corners('╰', '╯'), ..USUAL };
+const COPILOT: Rules = Rules { choice: Some('❯'), echo: EchoFrame::Corners('╰', '╯'), ..USUAL };
 
 const CURSOR: Rules = Rules { echo: EchoFrame::Corners('└', '┘'), ..USUAL };
 
