@@ -317,7 +317,7 @@ impl Conversation {
     fn answer(&self) -> Arc<str> {
         let asked = self.messages.iter().rev().find(|message| message.role == MessageRole::User);
         let text = format::new_text(self.agent_type, &self.baseline, &self.shown);
-        format::agent_message(self.agent_type, &text, asked.map_or("", |message| &message.content)).into()
+        format::agent_message(self.agent_type, text, asked.map_or("", |message| &message.content)).into()
     }
 
     fn push(&mut self, role: MessageRole, content: Arc<str>, time: DateTime<Utc>) -> Message {

@@ -52,7 +52,8 @@ fn the_echo_of_the_user_is_removed() {
     let Some(corpus) = corpus("agentapi-0.12.1") else { return };
     let cases = entries(&corpus.join("remove-user-input"));
     for case in &cases {
-        let left = echo::remove(&rules(AgentType::Custom).echo, &read(case, "msg.txt"), &read(case, "user.txt"));
+        let message = read(case, "msg.txt");
+        let left = echo::remove(&rules(AgentType::Custom).echo, &message, &read(case, "user.txt"));
         assert_eq!(left, read(case, "expected.txt"), "{}", case.display());
     }
     println!("{} echoes", cases.len());
@@ -81,7 +82,8 @@ fn readiness_is_seen_on_the_screens_of_real_agents() {
 fn new_text_is_found_between_two_screens() {
     let Some(corpus) = corpus("agentapi-0.12.1") else { return };
     for case in entries(&corpus.join("diff")) {
-        let text = new_text(AgentType::Custom, &read(&case, "before.txt"), &read(&case, "after.txt"));
+        let after = read(&case, "after.txt");
+        let text = new_text(AgentType::Custom, &read(&case, "before.txt"), &after);
         assert_eq!(text, read(&case, "expected.txt"), "{}", case.display());
     }
 }

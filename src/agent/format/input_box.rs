@@ -1,17 +1,19 @@
 //! The place where an agent's user types, which is no part of an answer.
 
+use std::borrow::Cow;
 use std::iter;
 
+use super::lines;
 use super::rules::InputBox;
 
 /// `message` without the agent's input box, where one is recognised.
-pub(super) fn remove(input_box: &InputBox, message: &str) -> String {
+pub(super) fn remove<'a>(input_box: &InputBox, message: &'a str) -> Cow<'a, str> {
     let lines: Vec<&str> = message.split('\n').collect();
     match *input_box {
-        InputBox::PromptOrBar => lines[..below_note(&lines, prompt_or_bar(&lines))].join("\n"),
-        InputBox::AboveStatus { prompt, height } => above_status(&lines, prompt, height),
-        InputBox::AboveBar { corner, bar, height } => above_bar(&lines, corner, bar, height),
-        InputBox::RoundBox { alone } => round_box(&lines, alone),
+        InputBox::PromptOrBar => lines::up_to(message, below_note(&lines, prompt_or_bar(&lines))).into(),
+        InputBox::AboveStatus { prompt, height } => above_status(message, &lines, prompt, height),
+        InputBox::AboveBar { corner, bar, height } => lines::up_to(message, above_bar(&lines, corner, bar, height)).into(),
+        InputBox::RoundBox { alone } => round_box(message, &lines, alone).into(),
     }
 }
 
@@ -40,32 +42,32 @@ fn below_note(lines: &[&str], at: usize) -> usize {
 }
 
 /// Without a prompt that has a blank line and status lines below it. Where it is but one status line, the protocol keeps it.
-fn above_status(lines: &[&str], mark: char, height: usize) -> String {
+fn above_status<'a>(message: &'a str, lines: &[&str], mark: char, height: usize) -> Cow<'a, str> {
     if let [answer @ .., prompt, _, status] = lines
         && prompt.contains(mark)
     {
-        return answer.iter().chain([status]).copied().collect::<Vec<_>>().join("\n");
+        return Cow::Owned(answer.iter().chain([status]).copied().collect::<Vec<_>>().join("\n"));
     }
     // A choice that is offered looks like a prompt, but another follows it.
     let is_prompt = |pair: &[&str]| pair[0].starts_with(mark) && pair[1].trim().is_empty();
     let bottom = lines.len().saturating_sub(height);
     let prompt = lines[bottom..].windows(2).rposition(is_prompt);
-    lines[..prompt.map_or(lines.len(), |at| bottom + at)].join("\n")
+    lines::up_to(message, prompt.map_or(lines.len(), |at| bottom + at)).into()
 }
 
 /// A bar is at least so long.
 const BAR: usize = 17;
 
-fn above_bar(lines: &[&str], corner: char, bar: char, height: usize) -> String {
+fn above_bar(lines: &[&str], corner: char, bar: char, height: usize) -> usize {
     let bottom: String = iter::once(corner).chain(iter::repeat_n(bar, BAR)).collect();
     let found = (height..lines.len()).rev().find(|&at| lines[at].trim().starts_with(&bottom));
-    lines[..found.map_or(lines.len(), |at| at - height)].join("\n")
+    found.map_or(lines.len(), |at| at - height)
 }
 
-fn round_box(lines: &[&str], alone: &str) -> String {
+fn round_box<'a>(message: &'a str, lines: &[&str], alone: &'static str) -> &'a str {
     let edge = |line: &str, left, right| line.trim().starts_with(left) && line.trim().ends_with(right);
     let bottom = lines.iter().rposition(|line| edge(line, '╰', '╯'));
     let top = bottom.and_then(|bottom| lines[..=bottom].iter().rposition(|line| edge(line, '╭', '╮')));
-    let answer = lines[..top.unwrap_or(lines.len())].join("\n");
-    if answer.is_empty() { alone.to_owned() } else { answer }
+    let answer = lines::up_to(message, top.unwrap_or(lines.len()));
+    if answer.is_empty() { alone } else { answer }
 }

@@ -16,21 +16,18 @@ use crate::domain::AgentType;
 pub(crate) use self::rules::{Activity, rules};
 
 /// The part of screen `new` that screen `old` did not have, without blank lines at its edges.
-pub(crate) fn new_text(kind: AgentType, old: &str, new: &str) -> String {
+pub(crate) fn new_text<'a>(kind: AgentType, old: &str, new: &'a str) -> &'a str {
     diff::new_text(rules(kind), old, new)
 }
 
 /// What the agent said in `text`, the new part of its screen: without the echo of what the `user` typed, its input box, blank
 /// edges, and the calls of tools that only report to the platform.
 pub(crate) fn agent_message(kind: AgentType, text: &str, user: &str) -> String {
-    tool_call::remove(rules(kind).report.as_ref(), &message_text(kind, text, user))
-}
-
-/// [`agent_message`] before tool calls are removed.
-fn message_text(kind: AgentType, text: &str, user: &str) -> String {
     let rules = rules(kind);
     let answer = echo::remove(&rules.echo, text, user);
-    lines::close_gaps(lines::trim_blank(&input_box::remove(&rules.input_box, &answer)).unwrap_or_default())
+    let answer = input_box::remove(&rules.input_box, answer);
+    let answer = lines::close_gaps(lines::trim_blank(&answer).unwrap_or_default());
+    tool_call::remove(rules.report.as_ref(), &answer).into_owned()
 }
 
 /// Whether the agent's whole `screen` shows a place to type at: it has drawn its input box or prompt.

@@ -1,13 +1,15 @@
 //! Calls of the `report_task` tool, by which an agent tells its platform how far it is: noise to the user.
 
+use std::borrow::Cow;
+
 use super::rules::Report;
 
 /// `message` without such calls.
-pub(super) fn remove(report: Option<&Report>, message: &str) -> String {
+pub(super) fn remove<'a>(report: Option<&Report>, message: &'a str) -> Cow<'a, str> {
     match report {
-        Some(Report::InBraces { headline, result }) => in_braces(message, headline, result),
-        Some(Report::InLines { headline, tool, result }) => in_lines(message, headline, tool, result),
-        None => message.to_owned(),
+        Some(Report::InBraces { headline, result }) => in_braces(message, headline, result).into(),
+        Some(Report::InLines { headline, tool, result }) => in_lines(message, headline, tool, result).into(),
+        None => message.into(),
     }
 }
 

@@ -269,7 +269,7 @@ fn no_input_at_any_size_breaks_it_nor_what_is_read_off_it() {
             let after = terminal.with_scrollback(&screen).to_string();
             let new = format::new_text(kind, &before, &after);
             let asked = String::from_utf8_lossy(&noise(&mut rng)).into_owned();
-            let message = format::agent_message(kind, &new, &asked);
+            let message = format::agent_message(kind, new, &asked);
             assert!(message.len() <= after.len() + 1000, "seed {seed}");
             let _ready = format::is_ready(kind, &screen);
             let _asks = format::offers_choice(kind, &screen);
