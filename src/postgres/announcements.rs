@@ -9,7 +9,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
 
 use super::{Database, DatabaseError};
-use crate::domain::{Changed, SessionsOf};
+use crate::domain::Whose;
 
 const SESSION_ENDS: &str = "agentapi_session_ends";
 
@@ -25,9 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announcement {
     /// These sessions end.
-    SessionsEnd(SessionsOf),
+    SessionsEnd(Whose),
     /// This changed.
-    Changed(Changed),
+    Changed(Whose),
 }
 
 impl Announcement {
