@@ -12,7 +12,7 @@ use super::inbox::Inbox;
 use super::sealed_env::Safe;
 use super::stored_history::StoredHistory;
 use super::{AgentError, Living, Supervisor};
-use crate::agent::acp::AcpOptions;
+use crate::agent::acp::{AcpOptions, Leave};
 use crate::agent::launch::{self, Launch};
 use crate::agent::live::{LiveAgent, Pace, SpawnOptions};
 use crate::agent::remote::AttachOptions;
@@ -148,23 +148,15 @@ impl Supervisor {
         begun: Begun,
     ) -> Result<(Living, Arc<str>), AgentError> {
         let Begun { id, agent_type, approval_policy, initial_prompt, history, next_entry, session, life } = begun;
-        let (database, approval_timeout) = (self.0.database.clone(), self.0.settings.approval_timeout);
-        let workspace = workspace.root();
-        let options = AcpOptions {
-            id,
-            agent_type,
-            launch,
-            workspace,
-            initial_prompt,
-            history,
-            next_entry,
-            session,
-            life,
-            approval_policy,
-            approval_timeout,
-            database,
-            scope,
+        let leave = match approval_policy {
+            ApprovalPolicy::Ask => {
+                Leave::Ask { database: self.0.database.clone(), scope, patience: self.0.settings.approval_timeout }
+            }
+            ApprovalPolicy::Allow => Leave::Allow,
+            ApprovalPolicy::Deny => Leave::Deny,
         };
+        let workspace = workspace.root();
+        let options = AcpOptions { id, agent_type, launch, workspace, initial_prompt, history, next_entry, session, life, leave };
         let (over, inbox) = (CancellationToken::new(), Arc::default());
         let histories = self.history(scope, id, life, &over, &inbox);
         let live = LiveAgent::spawn_acp(options, (histories.clone(), histories), &self.0.tasks)?;
