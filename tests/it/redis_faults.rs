@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Client, Network, Proxy, Server, ServerBuilder, TestDatabase, TestRedis, eventually};
+use crate::support::{
+    Answer, Client, Network, Proxy, Server, ServerBuilder, TestDatabase, TestRedis, eventually, operators_login,
+};
 
 /// Longest that a request may take while Redis is away.
 const BOUND: Duration = Duration::from_secs(1);
@@ -32,8 +34,7 @@ pub(crate) async fn refuses(server: &Server, client: &Client) {
     let status = in_time("/status", server.anonymous().get("/status")).await;
     assert_eq!((status.status.as_u16(), status.json()["status"].as_str()), (503, Some("unavailable")));
     assert_eq!(status.json()["checks"]["redis"]["status"], "down");
-    let login = serde_json::json!({"tenant": "default", "email": "admin@localhost", "password": crate::support::PASSWORD});
-    assert_eq!(server.anonymous().post("/v1/auth/login", login).await.problem(503), "store_unavailable");
+    assert_eq!(server.anonymous().post("/v1/auth/login", operators_login()).await.problem(503), "store_unavailable");
     assert_eq!(server.anonymous().get("/livez").await.status, 200);
 }
 
@@ -264,8 +265,7 @@ async fn a_full_redis_lets_nobody_log_in_and_nobody_out() {
     configure(&mut connection, "1").await;
     let answer = in_time("a request", client.get("/v1/auth/session")).await;
     assert_eq!(answer.status, 200, "a session is verified without new memory: {}", answer.text);
-    let login = serde_json::json!({"tenant": "default", "email": "admin@localhost", "password": crate::support::PASSWORD});
-    assert_eq!(server.anonymous().post("/v1/auth/login", login).await.problem(503), "store_unavailable");
+    assert_eq!(server.anonymous().post("/v1/auth/login", operators_login()).await.problem(503), "store_unavailable");
     configure(&mut connection, "0").await;
     server.operator().await.get("/v1/auth/session").await.ok();
     client.get("/v1/auth/session").await.ok();
@@ -295,7 +295,7 @@ async fn a_redis_that_may_evict_sessions_is_warned_of() {
         let builder = on(&TestDatabase::create().await, &redis);
         let server = builder.start().await;
         assert_eq!(server.terminate().await, Some(0));
-        let log = std::fs::read_to_string(builder.log_file()).expect("a log");
+        let log = builder.logged();
         assert_eq!(log.contains("may evict sessions"), warned, "{policy}: {log}");
     }
 }
