@@ -56,6 +56,8 @@ pub struct ReplicasParts {
 struct Known {
     /// The others, and for how many heartbeats the lease of each has been missing.
     others: HashMap<ReplicaId, Other>,
+    /// Time from the last heartbeat to the next, by which the lease was made to last.
+    interval: Duration,
 }
 
 struct Other {
@@ -131,14 +133,15 @@ impl Replicas {
         self.0.called.notify_one();
     }
 
-    /// Done when a heartbeat is due after one that began at `last`: in time, or at once where this server hears that it is no longer
-    /// alone. Who is not alone goes on in time, however many join: its lease is renewed, and others' leases are missed, by the heartbeat.
+    /// Done when a heartbeat is due after one that began at `last`: in time, or at once where this server was alone then and hears that it
+    /// no longer is. Who was not goes on in time, however many join: others' leases are to be missed twice with a heartbeat in between.
     pub async fn due(&self, last: Instant) {
+        let interval = self.lock().interval;
         loop {
             tokio::select! {
-                () = sleep_until(last + self.interval()) => return,
+                () = sleep_until(last + interval) => return,
                 () = self.0.called.notified() => {
-                    if !self.is_alone() {
+                    if interval == self.0.parts.heartbeat {
                         continue;
                     }
                     // Where Postgres fails, a heartbeat finds out why.
@@ -191,6 +194,9 @@ impl Replicas {
         let written = self.0.parts.database.replicas().list().await?;
         let url = written.iter().find(|replica| replica.id == id).map(|replica| replica.url.clone());
         self.learn(written);
+        if url.is_some() {
+            self.missed_joining();
+        }
         Ok(url)
     }
 
@@ -207,12 +213,6 @@ impl Replicas {
         self.lock().others.is_empty()
     }
 
-    /// Time between two heartbeats.
-    fn interval(&self) -> Duration {
-        let heartbeat = self.0.parts.heartbeat;
-        if self.is_alone() { heartbeat * ALONE_FACTOR } else { heartbeat }
-    }
-
     /// Reads who is written, and takes it in; nothing if Postgres takes too long to tell.
     async fn look(&self) -> Result<Option<Look>, DatabaseError> {
         let ReplicasParts { id, database, heartbeat, .. } = &self.0.parts;
@@ -225,10 +225,14 @@ impl Replicas {
 
     /// Renews the lease. Returns of the servers known so far whether the lease of each lasts; of none if Redis cannot tell.
     async fn renew(&self) -> HashMap<ReplicaId, bool> {
-        let ReplicasParts { id, redis, .. } = &self.0.parts;
+        let ReplicasParts { id, redis, heartbeat, .. } = &self.0.parts;
+        let (others, interval) = {
+            let mut known = self.lock();
+            known.interval = if known.others.is_empty() { *heartbeat * ALONE_FACTOR } else { *heartbeat };
+            (known.others.keys().copied().collect::<Vec<_>>(), known.interval)
+        };
         let Some(redis) = redis else { return HashMap::new() };
-        let lease = self.interval() * LEASE_BEATS;
-        let others: Vec<ReplicaId> = self.lock().others.keys().copied().collect();
+        let lease = interval * LEASE_BEATS;
         let keys: Vec<Key> = others.iter().copied().map(Key::replica).collect();
         match redis.renew_lease(Key::replica(*id), lease, &keys).await {
             Ok(lasts) => others.into_iter().zip(lasts).collect(),

@@ -78,6 +78,16 @@ async fn finds_the_other_also_if_it_did_not_hear_of_it() {
 }
 
 #[tokio::test]
+async fn is_never_without_a_lease_when_it_is_alone_again() {
+    let fleet = Fleet::make().await.env("AGENTAPI_HEARTBEAT_INTERVAL", "1s");
+    let (_a, lease) = Lease::of_a_lone_server(&fleet, 1).await;
+    let b = fleet.builders[1].start().await;
+    lease.lasts_at_most(3, 1).await;
+    assert_eq!(b.terminate().await, Some(0));
+    eventually("it is alone", || async { (lease.lasts().await > Duration::from_secs(6)).then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn is_found_dead_if_it_dies_right_after_the_other_came() {
     let fleet = Fleet::make().await.env("AGENTAPI_HEARTBEAT_INTERVAL", "3s");
     let start = Instant::now();
