@@ -14,6 +14,9 @@ use crate::http::problem::{Problem, ProblemBody};
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AgentStatusResponse {
     status: AgentStatus,
+    /// Whether it waits for the answer to a question, which its last message shows, and takes keys only: a `raw` message. Known of
+    /// agents in a terminal of this deployment.
+    asks: bool,
     agent_type: AgentType,
     transport: Transport,
 }
@@ -33,5 +36,10 @@ pub(super) async fn get_agent_status(
 ) -> Result<Json<AgentStatusResponse>, Problem> {
     let agent = app.agents.live(&principal, id).await?;
     agent.reachable()?;
-    Ok(Json(AgentStatusResponse { status: agent.status(), agent_type: agent.agent_type(), transport: agent.transport() }))
+    Ok(Json(AgentStatusResponse {
+        status: agent.status(),
+        asks: agent.asks(),
+        agent_type: agent.agent_type(),
+        transport: agent.transport(),
+    }))
 }
