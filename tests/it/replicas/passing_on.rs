@@ -22,7 +22,7 @@ async fn log_in_at_one_create_at_another_talk_through_a_third() {
     let status = client.get(&format!("{agent}/status")).await;
     // Limits are taken once, where the request came in.
     assert!(!status.header("x-ratelimit-limit").is_empty());
-    assert_eq!(status.ok(), json!({"status": "stable", "agent_type": "custom", "transport": "pty"}));
+    assert_eq!(status.ok(), json!({"status": "stable", "asks": false, "agent_type": "custom", "transport": "pty"}));
     let mut events = client.events(&agent).await;
     events.until("the snapshot", is_stable).await;
     client.post(&format!("{agent}/message"), json!({"type": "user", "content": "hello"})).await.ok();
