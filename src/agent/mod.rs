@@ -11,6 +11,7 @@ mod format;
 mod history;
 mod launch;
 mod live;
+mod pipes;
 mod pty;
 mod remote;
 mod supervisor;

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
 
 use super::{Database, DatabaseError};
-use crate::domain::{Changed, ReplicaId, SessionsOf};
+use crate::domain::{ReplicaId, Whose};
 
 const SESSION_ENDS: &str = "agentapi_session_ends";
 
@@ -28,9 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announcement {
     /// These sessions end.
-    SessionsEnd(SessionsOf),
+    SessionsEnd(Whose),
     /// This changed.
-    Changed(Changed),
+    Changed(Whose),
     /// This server counts as living from now on.
     ReplicaJoined(ReplicaId),
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::operator;
 use crate::cache::Directory;
 use crate::cli::Failure;
-use crate::domain::{SessionsOf, TenantId, UserId};
+use crate::domain::{TenantId, UserId, Whose};
 use crate::postgres::{Announcement, Database};
 use crate::replica::Replicas;
 use crate::session::{Owner, Sessions};
@@ -72,7 +72,7 @@ impl Follower {
         }
     }
 
-    async fn end_heard(&self, whose: SessionsOf) {
+    async fn end_heard(&self, whose: Whose) {
         let (mut wait, longest) = BACK_OFF;
         for _ in 1..ATTEMPTS {
             match self.try_end_heard(whose).await {
@@ -87,21 +87,21 @@ impl Follower {
         }
     }
 
-    async fn try_end_heard(&self, whose: SessionsOf) -> Result<(), Failure> {
+    async fn try_end_heard(&self, whose: Whose) -> Result<(), Failure> {
         self.end_all_of(whose).await?;
         // Event streams look again, also where somebody else was faster in ending their sessions.
         self.sessions.tell_ended(whose);
         Ok(())
     }
 
-    async fn end_all_of(&self, whose: SessionsOf) -> Result<(), Failure> {
+    async fn end_all_of(&self, whose: Whose) -> Result<(), Failure> {
         match (self.sessions.local_owners(), whose) {
             (Some(mut owners), _) => {
                 owners.retain(|owner| whose.include(owner.tenant, owner.user));
                 self.end(owners).await
             }
-            (None, SessionsOf::User(tenant, user)) => self.end(vec![Owner { tenant, user }]).await,
-            (None, SessionsOf::Tenant(tenant)) => self.end_tenant(tenant).await,
+            (None, Whose::User(tenant, user)) => self.end(vec![Owner { tenant, user }]).await,
+            (None, Whose::Tenant(tenant)) => self.end_tenant(tenant).await,
         }
     }
 
