@@ -216,8 +216,11 @@ impl Supervisor {
     async fn start_again(&self, principal: &Principal, id: AgentId) -> Result<Agent, AgentError> {
         let permit = self.take_place()?;
         let agents = self.0.database.agents(principal.scope);
-        // Of two that restart it at once, one writes that it runs, and starts it.
-        let stored = agents.start(id, self.0.replica, principal.user).await?.ok_or(AgentError::Elsewhere)?;
+        let Some(stored) = agents.start(id, self.0.replica, principal.user).await? else {
+            // Of two that restart it at once, one writes that it runs, and starts it. A server that counts as dead writes nothing.
+            let is_running = self.get(principal, id).await?.state == AgentState::Running;
+            return Err(if is_running { AgentError::Elsewhere } else { AgentError::Replaced });
+        };
         let (agent, life) = (stored.agent.clone(), stored.life);
         match self.live_again(principal.scope, stored).await {
             Ok(living) => {
