@@ -16,7 +16,7 @@ use super::super::launch::SpawnError;
 use super::super::pty::{Exit, Pty};
 use super::life::{Life, Urge};
 use super::projection::Projection;
-use super::{Ended, Pace, Reply, SendError, SpawnOptions};
+use super::{Ended, Pace, Reply, SendError, SpawnOptions, message};
 
 /// Output is read in pieces of this size; a pseudo-terminal hands out no more at once.
 const PIECE: usize = 4096;
@@ -149,8 +149,8 @@ impl Actor {
 
 /// A first message as it is sent, if there is one.
 pub(in crate::agent) fn initial_prompt(text: Option<&str>) -> Result<Option<Arc<str>>, SpawnError> {
-    let text = super::trim_ascii(text.unwrap_or_default());
-    match super::check_message(text) {
+    let text = message::trim_ascii(text.unwrap_or_default());
+    match message::check_message(text) {
         Ok(()) => Ok(Some(text.into())),
         Err(SendError::Empty) => Ok(None),
         Err(_) => Err(SpawnError::Invalid("the initial prompt is too long")),
