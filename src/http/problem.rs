@@ -55,6 +55,7 @@ codes! {
     NotFound = "not_found", NOT_FOUND, "Not found";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     AgentBusy = "agent_busy", CONFLICT, "The agent is busy";
+    AgentAsks = "agent_asks", CONFLICT, "The agent asks a question";
     AgentNotRunning = "agent_not_running", CONFLICT, "The agent is not running";
     ApprovalSettled = "approval_settled", CONFLICT, "This was answered already, or need not be any more";
     AgentHasNoScreen = "agent_has_no_screen", CONFLICT, "The agent has no screen";
@@ -62,6 +63,7 @@ codes! {
     IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT, "A request with this Idempotency-Key is being answered";
     QueueFull = "queue_full", CONFLICT, "As many messages wait for the agent as may";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    AgentNotHere = "agent_not_here", MISDIRECTED_REQUEST, "The agent lives on another server";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request is not valid";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -15,7 +16,7 @@ use super::super::launch::SpawnError;
 use super::super::pty::{Exit, Pty};
 use super::life::{Life, Urge};
 use super::projection::Projection;
-use super::{Ended, Pace, Reply, SendError, SpawnOptions};
+use super::{Ended, Pace, Reply, SendError, SpawnOptions, message};
 
 /// Output is read in pieces of this size; a pseudo-terminal hands out no more at once.
 const PIECE: usize = 4096;
@@ -102,7 +103,11 @@ impl Actor {
                 },
                 read = pty.output.read(&mut piece), if readable => match read {
                     Ok(0) => readable = false,
-                    Ok(bytes) => life.output(&piece[..bytes]),
+                    Ok(bytes) => {
+                        life.output(&piece[..bytes]);
+                        // One agent's flood is not to keep others from their turn.
+                        yield_now().await;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "an agent's terminal cannot be read");
                         readable = false;
@@ -144,8 +149,8 @@ impl Actor {
 
 /// A first message as it is sent, if there is one.
 pub(in crate::agent) fn initial_prompt(text: Option<&str>) -> Result<Option<Arc<str>>, SpawnError> {
-    let text = super::trim_ascii(text.unwrap_or_default());
-    match super::check_message(text) {
+    let text = message::trim_ascii(text.unwrap_or_default());
+    match message::check_message(text) {
         Ok(()) => Ok(Some(text.into())),
         Err(SendError::Empty) => Ok(None),
         Err(_) => Err(SpawnError::Invalid("the initial prompt is too long")),

@@ -7,7 +7,10 @@
 
 mod actor;
 mod delivery;
+mod ended;
+mod error;
 mod life;
+mod message;
 mod outbox;
 mod pace;
 mod projection;
@@ -20,24 +23,25 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{AgentState, AgentStatus, AgentType, ApprovalId, EventId, Fence, Message, TerminalSize, Transport, UserId};
+use crate::domain::{AgentStatus, AgentType, ApprovalId, EventId, Fence, Message, TerminalSize, Transport, UserId};
 
 use super::acp::{Acp, AcpError, AcpOptions, Entry};
 use super::history::{History, Saved};
 use super::launch::{Launch, SpawnError};
 use super::remote::{AttachOptions, Remote, RemoteError, Unreachable};
-use super::typing;
 use crate::outbound::Outbound;
 
 use self::actor::Actor;
 pub(super) use self::actor::initial_prompt;
+pub use self::ended::Ended;
+pub use self::error::{ScreenError, SendError};
+use self::message::MAX_TEXT;
+pub(super) use self::message::user_message;
 pub use self::pace::Pace;
 pub(super) use self::projection::Projection;
 pub use self::projection::{AgentEvent, ScreenSubscription, Subscription, Told};
 use self::typist::Typist;
 
-/// Largest user message or piece of raw input, in bytes.
-const MAX_TEXT: usize = 64 * 1024;
 /// Requests to one agent that may wait until it looks at them, which it does at once.
 const COMMANDS: usize = 32;
 
@@ -78,62 +82,6 @@ enum Driver {
     Typist(Typist),
     Acp(Acp),
     Remote(Remote),
-}
-
-/// How an agent ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// Whether it was stopped, rather than ending by itself.
-    pub stopped: bool,
-    /// Exit code of its program, if it exited.
-    pub exit_code: Option<i32>,
-    /// The signal that ended its program, otherwise.
-    pub signal: Option<i32>,
-}
-
-impl Ended {
-    /// The state that the agent is in now.
-    #[must_use]
-    pub const fn state(self) -> AgentState {
-        if self.stopped { AgentState::Stopped } else { AgentState::Exited }
-    }
-}
-
-/// Why something was not sent to an agent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// There is nothing to send.
-    #[error("message must not be empty")]
-    Empty,
-    /// It is longer than an agent is given at once.
-    #[error("message must not be longer than 65536 bytes")]
-    TooLong,
-    /// The agent is starting, works on something, or is being sent another message.
-    #[error("message can only be sent when the agent is waiting for user input")]
-    Busy,
-    /// The agent does not read its input, or did not react to the message; what was typed was taken back, as far as possible.
-    #[error("the agent did not react to the message")]
-    Unresponsive,
-    /// The agent has ended.
-    #[error("the agent has ended")]
-    Ended,
-    /// The agent has no terminal: it takes no keys but those that cancel its work.
-    #[error("an ACP agent takes no keystrokes but Escape (\\u001b) and Ctrl-C (\\u0003), which cancel what it works on")]
-    NoKeys,
-    /// A remote agent's server did not take it. Whether the agent has it is not known where there was no answer.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
-}
-
-/// Why an agent's screen is not to be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ScreenError {
-    /// It has none.
-    #[error("an ACP agent has no screen: see its messages and its timeline")]
-    None,
-    /// A remote agent's server does not show it.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
 }
 
 impl LiveAgent {
@@ -214,13 +162,19 @@ impl LiveAgent {
         self.0.projection.status()
     }
 
+    /// Whether it waits for the answer to a question, rather than for a message.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.0.projection.asks()
+    }
+
     /// Which coding agent it is.
     #[must_use]
     pub fn agent_type(&self) -> AgentType {
         self.0.agent_type
     }
 
-    /// Waits until it is idle, and, if it is a remote agent, known to be. Returns whether it is; otherwise it has ended.
+    /// Waits until it takes a message, and, if it is a remote agent, known to be. Returns whether it is; otherwise it has ended.
     pub async fn until_idle(&self) -> bool {
         loop {
             if !self.0.projection.until_idle().await {
@@ -396,31 +350,6 @@ impl LiveAgent {
 
 /// Where the answer to a command goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, SendError>>;
-
-/// The white space that the protocol trims.
-fn trim_ascii(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\n', '\r', '\x0c', '\x0b'])
-}
-
-/// A user message as it is sent and stored.
-///
-/// # Errors
-/// [`SendError::Empty`] or [`SendError::TooLong`].
-pub(super) fn user_message(text: &str) -> Result<&str, SendError> {
-    let text = trim_ascii(text);
-    check_message(text)?;
-    Ok(text)
-}
-
-fn check_message(text: &str) -> Result<(), SendError> {
-    if text.len() > MAX_TEXT {
-        Err(SendError::TooLong)
-    } else if typing::typeable(text).trim().is_empty() {
-        Err(SendError::Empty)
-    } else {
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests;

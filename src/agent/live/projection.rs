@@ -37,6 +37,8 @@ pub(in crate::agent) struct Projection {
 struct State {
     status: AgentStatus,
     status_event: EventId,
+    /// The agent waits for the answer to a question, not for a message.
+    asks: bool,
     /// In order of their ids.
     messages: Arc<Vec<Message>>,
     /// After this event, those that were told of later come later: none but the last was told of.
@@ -54,7 +56,7 @@ impl Projection {
     pub(in crate::agent) fn new(messages: Vec<Message>, status: AgentStatus, event: EventId) -> Self {
         let in_order = messages.is_sorted_by_key(|message| message.event);
         let in_order_after = if in_order { EventId::from_i64(0) } else { event };
-        let state = State { status, status_event: event, messages: Arc::new(messages), in_order_after };
+        let state = State { status, status_event: event, asks: false, messages: Arc::new(messages), in_order_after };
         Self { state: RwLock::new(state), latest: watch::Sender::new(Latest { event, ended: false }) }
     }
 
@@ -62,21 +64,30 @@ impl Projection {
         self.read().status
     }
 
+    pub(super) fn asks(&self) -> bool {
+        self.read().asks
+    }
+
     pub(in crate::agent) fn messages(&self) -> Arc<Vec<Message>> {
         Arc::clone(&self.read().messages)
     }
 
-    /// Waits until the agent is idle. Returns whether it is; otherwise it has ended.
+    /// Waits until the agent is idle, and asks nothing. Returns whether it is; otherwise it has ended.
     pub(super) async fn until_idle(&self) -> bool {
         let mut latest = self.latest.subscribe();
         loop {
             let ended = latest.borrow_and_update().ended;
-            if ended || self.status() == AgentStatus::Stable {
+            if ended || self.takes_messages() {
                 return !ended;
             }
             // The sender is ours.
             let _ = latest.changed().await;
         }
+    }
+
+    fn takes_messages(&self) -> bool {
+        let state = self.read();
+        state.status == AgentStatus::Stable && !state.asks
     }
 
     /// Tells that a message is new, or has new content.
@@ -103,6 +114,12 @@ impl Projection {
         (state.status, state.status_event) = (status, event);
         drop(state);
         self.latest.send_modify(|latest| latest.event = latest.event.max(event));
+    }
+
+    /// Tells whether the agent waits for the answer to a question. No event tells it: it is told as a part of the status.
+    pub(in crate::agent) fn tell_asks(&self, asks: bool) {
+        self.write().asks = asks;
+        self.latest.send_modify(|_| {});
     }
 
     /// Ends every subscription, once it has had all events.
@@ -244,84 +261,4 @@ impl ScreenSubscription {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::Utc;
-    use rand::rngs::StdRng;
-    use rand::seq::IndexedRandom;
-    use rand::{Rng, SeedableRng};
-
-    use super::*;
-    use crate::domain::{Fence, MessageRole};
-
-    fn message(id: i64, content: u32, event: EventId) -> Message {
-        let time = Utc::now();
-        Message { id, role: MessageRole::Agent, content: content.to_string().into(), time, event }
-    }
-
-    /// What a watcher knows who takes `told`, in that order, into what it knows already.
-    fn take(known: &mut (Vec<(i64, String)>, Option<AgentStatus>), told: &Told) {
-        match &told.event {
-            AgentEvent::StatusChange(status) => known.1 = Some(*status),
-            AgentEvent::MessageUpdate(message) => {
-                known.0.retain(|(id, _)| *id != message.id);
-                known.0.push((message.id, message.content.to_string()));
-                known.0.sort();
-            }
-        }
-    }
-
-    /// Whatever is changed in whatever order, whoever is cut off after any event and resumes there ends up knowing everything.
-    #[test]
-    fn who_resumes_after_any_event_lacks_nothing() {
-        let mut rng = StdRng::seed_from_u64(11);
-        for _ in 0..300 {
-            let mut event = EventId::before(Fence::FIRST).next();
-            let projection = Projection::new(Vec::new(), AgentStatus::Running, event);
-            let mut watchers = vec![(Default::default(), None)];
-            for step in 0..30 {
-                event = event.next();
-                match rng.random_range(0..4) {
-                    0 => projection.tell_status(*[AgentStatus::Running, AgentStatus::Stable].choose(&mut rng).unwrap(), event),
-                    _ => projection.tell_message(message(rng.random_range(0..6), step, event)),
-                }
-                // Everybody takes a part of what is told, and is cut off.
-                for (known, seen) in &mut watchers {
-                    let state = projection.read();
-                    let told = match seen {
-                        Some(seen) => state.since(*seen),
-                        None => state.snapshot(),
-                    };
-                    let part = rng.random_range(0..=told.len());
-                    for told in told.into_iter().take(part) {
-                        assert!(seen.is_none_or(|seen| told.id >= seen), "ids go on");
-                        take(known, &told);
-                        *seen = Some(told.id);
-                    }
-                }
-                watchers.push((Default::default(), None));
-            }
-            let state = projection.read();
-            let mut whole = (Vec::new(), None);
-            for told in &state.snapshot() {
-                take(&mut whole, told);
-            }
-            for (mut known, seen) in watchers {
-                let told = seen.map_or_else(|| state.snapshot(), |seen| state.since(seen));
-                for told in &told {
-                    take(&mut known, told);
-                }
-                assert_eq!(known, whole);
-            }
-            // The same of what is left once it has ended.
-            for seen in Told::again(&state.messages, None).iter().map(|told| told.id) {
-                let (mut known, mut left): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-                for told in Told::again(&state.messages, None).iter().take_while(|told| told.id <= seen) {
-                    known.push(told.event.clone());
-                }
-                left.extend(Told::again(&state.messages, Some(seen)).into_iter().map(|told| told.event));
-                let all = [known, left].concat();
-                assert!(Told::again(&state.messages, None).iter().all(|told| all.contains(&told.event)));
-            }
-        }
-    }
-}
+mod tests;
