@@ -1,5 +1,6 @@
 //! The terminal that an agent believes it runs in: bytes in; screen text, window title and answers to its questions out.
 
+mod alternate;
 mod answer;
 mod osc_filter;
 mod screen_text;
@@ -15,6 +16,7 @@ use alacritty_terminal::vte::ansi::Processor;
 
 use crate::domain::TerminalSize;
 
+use self::alternate::Alternate;
 use self::osc_filter::OscFilter;
 
 /// A terminal without a window. Whatever bytes it is fed, it neither panics nor grows beyond a bound given by its size.
@@ -22,6 +24,7 @@ pub(crate) struct Emulator {
     term: Term<Events>,
     parser: Processor,
     filter: OscFilter,
+    alternate: Alternate,
     events: Events,
     size: TerminalSize,
     title: Arc<str>,
@@ -61,7 +64,9 @@ impl Dimensions for TerminalSize {
 
 fn new_term(size: TerminalSize, events: Events) -> Term<Events> {
     let config = Config { scrolling_history: 0, osc52: Osc52::Disabled, ..Config::default() };
-    Term::new(config, &size, events)
+    let mut term = Term::new(config, &size, events);
+    Alternate::put_away(&mut term);
+    term
 }
 
 impl Emulator {
@@ -72,6 +77,7 @@ impl Emulator {
             term: new_term(size, events.clone()),
             parser: Processor::new(),
             filter: OscFilter::default(),
+            alternate: Alternate::default(),
             events,
             size,
             title: Arc::from(""),
@@ -82,8 +88,11 @@ impl Emulator {
     /// Takes what the program wrote; returns what the terminal answers, to be written to the program.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.guarded(|emulator| {
-            let Self { term, parser, filter, .. } = emulator;
-            filter.pass(bytes, |piece| parser.advance(term, piece));
+            let Self { term, parser, filter, alternate, .. } = emulator;
+            filter.pass(bytes, |piece| {
+                alternate.before(piece, term);
+                parser.advance(term, piece);
+            });
         });
         self.answers()
     }
@@ -102,7 +111,10 @@ impl Emulator {
     /// Gives the terminal another size.
     pub(crate) fn resize(&mut self, size: TerminalSize) {
         self.size = size;
-        self.guarded(|emulator| emulator.term.resize(size));
+        self.guarded(|emulator| {
+            emulator.term.resize(size);
+            emulator.alternate.resized(&mut emulator.term);
+        });
     }
 
     /// The screen's rows without trailing blanks, joined by line feeds, without blank rows at the end.
@@ -130,6 +142,7 @@ impl Emulator {
             self.term = new_term(self.size, self.events.clone());
             self.parser = Processor::new();
             self.filter = OscFilter::default();
+            self.alternate = Alternate::default();
         }
     }
 
