@@ -61,8 +61,6 @@ impl Alternate {
                 (_, ESCAPE) => State::Escape,
                 (State::Text, _) => return false,
                 (State::Escape, b'[') => State::Sequence { number: 0, has_mode: false },
-                // Cancelled, or over.
-                (_, 0x18 | 0x1a) | (State::Escape, 0x20..) => State::Text,
                 (State::Sequence { number, has_mode }, b'0'..=b'9') => {
                     State::Sequence { number: number.saturating_mul(10).saturating_add(u32::from(byte - b'0')), has_mode }
                 }
@@ -73,7 +71,8 @@ impl Alternate {
                     self.state = State::Text;
                     return true;
                 }
-                (State::Sequence { .. }, 0x40..=0x7e) => State::Text,
+                // Cancelled, over, or another.
+                (_, 0x18 | 0x1a) | (State::Escape, 0x20..) | (State::Sequence { .. }, 0x40..=0x7e) => State::Text,
                 // Acted upon at once, or of no meaning; the sequence goes on.
                 (state, _) => state,
             };
