@@ -4,6 +4,8 @@
 //! change, against the screen before the last user message, so it grows in place. Every user message is followed by an agent
 //! message of its own, whatever the screen shows: repeated words cannot wedge the conversation.
 
+mod signs;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use chrono::{DateTime, Utc};
 use crate::domain::{AgentStatus, AgentType, EventId, Message, MessageRole};
 
 use super::format;
+
+use self::signs::Signs;
 
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -34,15 +38,31 @@ impl Now {
 pub(super) enum Change {
     /// The agent turned busy or idle, as this event tells.
     Status(AgentStatus, EventId),
+    /// The agent asks its user something, or does not any more.
+    Asks(bool),
     /// A message is new or has new content.
     Message(Message),
     /// A message will not change unless the agent goes on without being asked: time to store it.
     Settled(Message),
 }
 
-/// The agent does not wait for a user message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Busy;
+/// Why the agent takes no user message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It works.
+    Busy,
+    /// It waits for the answer to a question. What is typed at it would choose one.
+    Asks,
+}
+
+/// How long what is seen must last before it counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// A screen that does not change.
+    pub(super) quiet: Duration,
+    /// A window title that tells that the agent waits.
+    pub(super) title: Duration,
+}
 
 /// What may become of the last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,16 +78,20 @@ enum Last {
 /// See the module.
 pub(super) struct Conversation {
     agent_type: AgentType,
-    quiet_after: Duration,
+    patience: Patience,
     messages: Vec<Message>,
     status: AgentStatus,
     /// The last event that was told.
     event: EventId,
-    screen: Arc<str>,
+    /// The screen, below what scrolled off it since the last user message.
+    shown: Arc<str>,
     /// The screen that the agent's last message is read against.
     baseline: Arc<str>,
     /// When the screen will have been quiet for long enough; `None` once it has.
     quiet_at: Option<Instant>,
+    signs: Signs,
+    /// It was told that the agent asks something.
+    told_asking: bool,
     /// The agent once showed a place to type at.
     ready: bool,
     /// An initial prompt waits to be sent.
@@ -89,7 +113,7 @@ impl Conversation {
         mut history: Vec<Message>,
         before: EventId,
         prompt_waits: bool,
-        quiet_after: Duration,
+        patience: Patience,
         now: Now,
     ) -> Self {
         let mut event = before;
@@ -100,13 +124,15 @@ impl Conversation {
         let frozen = history.last().is_some_and(|last| last.role == MessageRole::Agent);
         let mut conversation = Self {
             agent_type,
-            quiet_after,
+            patience,
             messages: history,
             status: AgentStatus::Running,
             event,
-            screen: Arc::from(""),
+            shown: Arc::from(""),
             baseline: Arc::from(""),
-            quiet_at: Some(now.instant + quiet_after),
+            quiet_at: Some(now.instant + patience.quiet),
+            signs: Signs::default(),
+            told_asking: false,
             ready: false,
             prompt_waits,
             sending_since: None,
@@ -137,44 +163,54 @@ impl Conversation {
 
     /// When [`Self::tick`] is due; `None` while there is nothing to wait for.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.quiet_at
+        self.quiet_at.into_iter().chain(self.signs.deadline()).min()
     }
 
-    /// The screen shows something else.
-    pub(super) fn screen_changed(&mut self, screen: Arc<str>, now: Now) -> Vec<Change> {
-        self.screen = screen;
-        self.ready = self.ready || format::is_ready(self.agent_type, &self.screen);
-        let mut changes = self.active(now);
+    /// The `screen` shows something else. `shown` is the screen below what scrolled off it since the last user message.
+    pub(super) fn screen_changed(&mut self, screen: &str, shown: Arc<str>, now: Now) -> Vec<Change> {
+        self.shown = shown;
+        self.ready = self.ready || format::is_ready(self.agent_type, screen);
+        self.signs.screen(format::offers_choice(self.agent_type, screen));
+        self.quiet_at = Some(now.instant + self.patience.quiet);
+        let mut changes = self.settle_status();
         changes.extend(self.read_screen(now));
         changes
     }
 
-    /// The agent does something that is not on the screen, such as to animate the window's title.
-    pub(super) fn active(&mut self, now: Now) -> Vec<Change> {
-        self.quiet_at = Some(now.instant + self.quiet_after);
+    /// The window has another title.
+    pub(super) fn title_changed(&mut self, title: &str, now: Now) -> Vec<Change> {
+        let says = format::activity(self.agent_type, title);
+        let is_new = self.signs.title(says, now.instant, self.patience.title);
+        if !is_new && says.is_some() {
+            // It is animated.
+            return Vec::new();
+        }
+        self.quiet_at = Some(now.instant + self.patience.quiet);
         self.settle_status()
     }
 
     /// Time went by.
     pub(super) fn tick(&mut self, now: Now) -> Vec<Change> {
-        if self.quiet_at.is_none_or(|at| at > now.instant) {
-            return Vec::new();
+        if self.quiet_at.is_some_and(|at| at <= now.instant) {
+            self.quiet_at = None;
+            self.ready = self.ready || format::rules(self.agent_type).ready_when_quiet;
         }
-        self.quiet_at = None;
-        // Any program may be a custom agent; it need not draw anything that looks like a prompt.
-        self.ready = self.ready || self.agent_type == AgentType::Custom;
+        self.signs.tick(now.instant);
         self.settle_status()
     }
 
     /// Whether the initial prompt is to be sent now.
     pub(super) fn prompt_is_due(&self) -> bool {
-        self.prompt_waits && self.is_idle()
+        self.prompt_waits && self.ready && self.is_idle() && !self.asks()
     }
 
     /// A user message is about to be typed; nobody else may send until [`Self::sent`] or [`Self::not_sent`].
-    pub(super) fn begin_sending(&mut self, now: Now) -> Result<Vec<Change>, Busy> {
+    pub(super) fn begin_sending(&mut self, now: Now) -> Result<Vec<Change>, Refusal> {
         if self.status != AgentStatus::Stable && !self.prompt_is_due() {
-            return Err(Busy);
+            return Err(Refusal::Busy);
+        }
+        if self.asks() {
+            return Err(Refusal::Asks);
         }
         self.prompt_waits = false;
         self.sending_since = Some(now.wall);
@@ -183,11 +219,14 @@ impl Conversation {
         Ok(changes)
     }
 
-    /// The agent took the message `text`, which was typed at the screen `before`.
-    pub(super) fn sent(&mut self, text: Arc<str>, before: Arc<str>, now: Now) -> Vec<Change> {
+    /// The agent took the message `text`, which was typed at the screen `before`. `shown` is the screen below what scrolled off it
+    /// since.
+    pub(super) fn sent(&mut self, text: Arc<str>, before: Arc<str>, shown: Arc<str>, now: Now) -> Vec<Change> {
         let since = self.sending_since.take().unwrap_or(now.wall);
         self.baseline = before;
-        self.quiet_at = Some(now.instant + self.quiet_after);
+        self.shown = shown;
+        self.signs.sent();
+        self.quiet_at = Some(now.instant + self.patience.quiet);
         let user = self.push(MessageRole::User, text, since);
         let answer = self.answer();
         let agent = self.push(MessageRole::Agent, answer, now.wall);
@@ -210,19 +249,35 @@ impl Conversation {
         changes
     }
 
+    /// Whether the agent waits for its user: for a message, or for an answer.
     fn is_idle(&self) -> bool {
-        self.ready && self.quiet_at.is_none() && self.sending_since.is_none()
+        let waits = self.signs.tells_waiting() || self.quiet_at.is_none() && !self.signs.is_busy();
+        waits && (self.ready || self.asks()) && self.sending_since.is_none()
+    }
+
+    fn asks(&self) -> bool {
+        self.signs.asks()
     }
 
     fn settle_status(&mut self) -> Vec<Change> {
-        let status = if self.is_idle() && !self.prompt_waits { AgentStatus::Stable } else { AgentStatus::Running };
+        let is_idle = self.is_idle() && (self.asks() || !self.prompt_waits);
+        let mut changes = self.settle_asking(is_idle && self.asks());
+        let status = if is_idle { AgentStatus::Stable } else { AgentStatus::Running };
         if status == self.status {
-            return Vec::new();
+            return changes;
         }
         self.status = status;
-        let mut changes = if status == AgentStatus::Stable { self.settled() } else { Vec::new() };
+        if status == AgentStatus::Stable {
+            changes.extend(self.settled());
+        }
         changes.push(Change::Status(status, self.next_event()));
         changes
+    }
+
+    fn settle_asking(&mut self, asks: bool) -> Vec<Change> {
+        let is_new = asks != self.told_asking;
+        self.told_asking = asks;
+        is_new.then_some(Change::Asks(asks)).into_iter().collect()
     }
 
     fn settled(&mut self) -> Vec<Change> {
@@ -261,8 +316,8 @@ impl Conversation {
     /// What the agent said since the last user message.
     fn answer(&self) -> Arc<str> {
         let asked = self.messages.iter().rev().find(|message| message.role == MessageRole::User);
-        let text = format::new_text(self.agent_type, &self.baseline, &self.screen);
-        format::agent_message(self.agent_type, &text, asked.map_or("", |message| &message.content)).into()
+        let text = format::new_text(self.agent_type, &self.baseline, &self.shown);
+        format::agent_message(self.agent_type, text, asked.map_or("", |message| &message.content)).into()
     }
 
     fn push(&mut self, role: MessageRole, content: Arc<str>, time: DateTime<Utc>) -> Message {
@@ -274,5 +329,7 @@ impl Conversation {
     }
 }
 
+#[cfg(test)]
+mod recording_tests;
 #[cfg(test)]
 mod tests;

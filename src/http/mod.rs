@@ -2,6 +2,7 @@
 
 mod client_ip;
 mod cost;
+mod event_text;
 mod extract;
 mod fresh_token;
 mod gate;

@@ -55,6 +55,7 @@ codes! {
     NotFound = "not_found", NOT_FOUND, "Not found";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     AgentBusy = "agent_busy", CONFLICT, "The agent is busy";
+    AgentAsks = "agent_asks", CONFLICT, "The agent asks a question";
     AgentNotRunning = "agent_not_running", CONFLICT, "The agent is not running";
     ApprovalSettled = "approval_settled", CONFLICT, "This was answered already, or need not be any more";
     AgentHasNoScreen = "agent_has_no_screen", CONFLICT, "The agent has no screen";

@@ -86,10 +86,14 @@ impl Conversation {
         self.last_answer().await
     }
 
-    /// Says `text`; the agent asks back, which `expected` is a part of, and need not be idle then. Returns its question.
-    async fn ask_for_question(&self, text: &str, expected: &str) -> String {
-        self.say(text, expected).await;
-        self.last_answer().await
+    /// Says `text`; the agent asks back, which `expected` is a part of, and waits for keys. Returns its question.
+    async fn ask_for_answer(&self, text: &str, expected: &str) -> String {
+        let question = self.ask(text, expected).await;
+        assert_eq!(self.client.get(&format!("{}/status", self.agent)).await.ok()["asks"], true);
+        let message = json!({"type": "user", "content": "no"});
+        let refused = self.client.post(&format!("{}/message", self.agent), message).await;
+        assert_eq!(refused.problem(409), "agent_asks");
+        question
     }
 
     /// Presses keys, as at the agent's own terminal, until `expected` is a part of its answer and it is idle.
@@ -176,8 +180,10 @@ async fn claude_code_holds_a_conversation() {
         assert!(answer.lines().count() < 8 && !answer.contains('❯'), "only the answer: {answer}");
     }
     claude.ask("RUN echo tool-output-$((6 * 7))", "Stand-in ran it, and it said: tool-output-42").await;
-    let question = claude.ask_for_question("RUN touch made && echo made-$((6 * 7))", "Do you want to proceed?").await;
+    let question = claude.ask_for_answer("RUN touch made && echo made-$((6 * 7))", "Do you want to proceed?").await;
     assert!(question.contains("❯ 1. Yes") && question.lines().count() < 30, "{question}");
+    claude.press("1", "Stand-in ran it, and it said: made-42").await;
+    claude.ask_for_answer("RUN touch again", "Do you want to proceed?").await;
     // Stopped while it waits for an answer.
     claude.stop().await;
 }
@@ -197,6 +203,20 @@ async fn codex_holds_a_conversation() {
         assert!(answer.lines().count() < 8 && !answer.contains('›'), "only the answer: {answer}");
     }
     codex.ask("RUN echo tool-output-$((6 * 7))", "Stand-in ran it, and it said: tool-output-42").await;
+    codex.stop().await;
+}
+
+#[tokio::test]
+async fn codex_waits_for_an_approval() {
+    let Some(programs) = installed("codex") else { return };
+    let model = StandIn::start().await;
+    let base_url = format!("model_providers.key.base_url=\"{}/v1\"", model.url);
+    let args = ["--sandbox", "danger-full-access", "--ask-for-approval", "untrusted", "-c", &base_url, "--model", "stand-in"];
+    let body = json!({"type": "codex", "args": args, "env": {"OPENAI_API_KEY": "a key"}});
+    let codex = Conversation::start(programs, body).await;
+    let question = codex.ask_for_answer("RUN touch made && echo made-$((6 * 7))", "Would you like to run").await;
+    assert!(question.contains("› 1. Yes"), "{question}");
+    codex.press("y", "Stand-in ran it, and it said: made-42").await;
     codex.stop().await;
 }
 

@@ -4,7 +4,7 @@ use reqwest::{Method, multipart};
 use rustix::process::{Pid, test_kill_process};
 use serde_json::json;
 
-use crate::support::{Client, Event, Server, ServerBuilder, TestDatabase, eventually};
+use crate::support::{Client, Event, EventStream, Server, ServerBuilder, TestDatabase, eventually};
 
 async fn operator() -> (ServerBuilder, Server, Client) {
     let builder = ServerBuilder::new(&TestDatabase::create().await);
@@ -22,7 +22,7 @@ async fn a_user_talks_to_an_agent_and_reads_its_answers() {
     let (_, _server, client) = operator().await;
     let agent = client.start_echo_agent().await;
     let status = client.get(&format!("{agent}/status")).await.ok();
-    assert_eq!(status, json!({"status": "stable", "agent_type": "custom", "transport": "pty"}));
+    assert_eq!(status, json!({"status": "stable", "asks": false, "agent_type": "custom", "transport": "pty"}));
     client.say(&agent, "hello").await;
     client.say(&agent, "hello").await;
     let said = ("agent", "you said hello");
@@ -53,7 +53,7 @@ async fn a_watcher_is_told_everything_in_order() {
 async fn the_screen_can_be_watched_and_raw_keys_are_passed_on() {
     let (_, _server, client) = operator().await;
     let agent = client.start_agent(&["bash", "-c", "read -rsn1 key; echo \"key $key\"; sleep 60"]).await;
-    let mut screens = crate::support::EventStream::open(client.request(Method::GET, &format!("{agent}/internal/screen"))).await;
+    let mut screens = EventStream::open(client.request(Method::GET, &format!("{agent}/internal/screen"))).await;
     client.post(&format!("{agent}/message"), json!({"type": "raw", "content": "q"})).await.ok();
     let shown = |event: &Event| event.name == "screen" && event.data["screen"].as_str().is_some_and(|s| s.contains("key q"));
     screens.until("the key's echo", shown).await;
@@ -81,6 +81,60 @@ async fn a_busy_or_ended_agent_takes_no_message() {
     }
     assert_eq!(client.post(&path, message).await.problem(409), "agent_not_running");
     assert_eq!(client.conversation(&agent).await[1], ("user".to_owned(), "go".to_owned()));
+}
+
+/// Asks for leave before each answer, as Claude Code draws it.
+const ASKS: &str = r#"printf '> '; while IFS= read -r said; do
+    printf '\033[2J\033[HDo you want to proceed?\n \342\235\257 1. Yes\n   2. No\n\nEsc to cancel\n'; IFS= read -r answer
+    printf '\033[2J\033[Hanswered %s\n> ' "$answer"
+done"#;
+
+#[tokio::test]
+async fn an_agent_that_asks_takes_an_answer_in_keys_before_any_message() {
+    let (_, _server, client) = operator().await;
+    let body = json!({"type": "claude", "command": ["bash", "-c", ASKS]});
+    let started = client.post("/v1/agents", body).await;
+    let agent = started.header("location").to_owned();
+    started.ok();
+    client.stable(&agent).await;
+    let (path, status) = (format!("{agent}/message"), format!("{agent}/status"));
+    client.say(&agent, "it").await;
+    let asks = client.get(&status).await.ok();
+    assert_eq!((&asks["status"], &asks["asks"]), (&json!("stable"), &json!(true)));
+    assert!(client.conversation(&agent).await.last().expect("messages").1.contains("Do you want to proceed?"));
+    // Typed and handed in, it would choose “Yes”.
+    let no = json!({"type": "user", "content": "no, do not"});
+    assert_eq!(client.post(&path, no).await.problem(409), "agent_asks");
+    let queued = client.post(&format!("{path}?queue=true"), json!({"type": "user", "content": "next"})).await;
+    assert_eq!(queued.status, 202);
+    client.post(&path, json!({"type": "raw", "content": "2\r"})).await.ok();
+    let (user, agent_says) = (("user".to_owned(), "next".to_owned()), ("agent".to_owned(), "answered 2".to_owned()));
+    let said = eventually("the queued message is said once the question is answered", || async {
+        let said = client.conversation(&agent).await;
+        said.contains(&user).then_some(said)
+    })
+    .await;
+    let place = said.iter().position(|message| *message == user).expect("it was said");
+    assert_eq!(said[place - 1], agent_says);
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_the_screen_is_whole_and_its_events_are_bounded() {
+    let (_, _server, client) = operator().await;
+    let script = "read -rp '> ' _; for i in {1..2500}; do printf '%079d\\n' $i; done; read -rp '> ' _";
+    let agent = client.start_agent(&["bash", "-c", script]).await;
+    client.stable(&agent).await;
+    client.say(&agent, "go").await;
+    let expected: Vec<String> = (1..=2500).map(|number| format!("{number:079}")).collect();
+    let (_, answer) = client.conversation(&agent).await.pop().expect("messages");
+    assert_eq!(answer, expected.join("\n"));
+    let is_stable = |event: &Event| event.name == "status_change" && event.data["status"] == "stable";
+    let told = client.events(&agent).await.until("the snapshot", is_stable).await;
+    let shown = told[2].data["message"].as_str().expect("text");
+    assert!(shown.len() < 128 * 1024 && shown.ends_with(&expected[2499]) && shown.contains("GET messages"));
+    let mut events = EventStream::open(client.request(Method::GET, &format!("{agent}/events?resume=true"))).await;
+    let told = events.until("the snapshot", is_stable).await;
+    assert_eq!(told[2].data["message"], answer.as_str());
 }
 
 #[tokio::test]

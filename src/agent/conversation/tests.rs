@@ -2,6 +2,7 @@ use super::*;
 use crate::domain::Fence;
 
 const QUIET: Duration = Duration::from_secs(2);
+const PATIENCE: Patience = Patience { quiet: QUIET, title: Duration::from_millis(500) };
 
 /// A conversation with a clock that the test turns.
 struct Scene {
@@ -16,7 +17,7 @@ impl Scene {
 
     fn resumed(agent_type: AgentType, history: Vec<Message>, prompt: bool) -> Self {
         let now = Now::read();
-        Self { conversation: Conversation::new(agent_type, history, EventId::before(Fence::FIRST), prompt, QUIET, now), now }
+        Self { conversation: Conversation::new(agent_type, history, EventId::before(Fence::FIRST), prompt, PATIENCE, now), now }
     }
 
     fn after(&mut self, span: Duration) -> Now {
@@ -27,7 +28,7 @@ impl Scene {
 
     fn shows(&mut self, screen: &str) -> Vec<String> {
         let now = self.after(Duration::from_millis(10));
-        short(&self.conversation.screen_changed(screen.into(), now))
+        short(&self.conversation.screen_changed(screen, screen.into(), now))
     }
 
     fn quiet(&mut self) -> Vec<String> {
@@ -37,11 +38,11 @@ impl Scene {
 
     /// Sends a message at the screen of this moment.
     fn sends(&mut self, text: &str, shows: &str) -> Vec<String> {
-        let before = Arc::clone(&self.conversation.screen);
+        let before = Arc::clone(&self.conversation.shown);
         let mut seen = short(&self.conversation.begin_sending(self.now).expect("it is idle"));
         seen.extend(self.shows(shows));
         let now = self.after(Duration::from_millis(10));
-        seen.extend(short(&self.conversation.sent(text.into(), before, now)));
+        seen.extend(short(&self.conversation.sent(text.into(), before, shows.into(), now)));
         seen
     }
 }
@@ -53,6 +54,7 @@ fn short(changes: &[Change]) -> Vec<String> {
         .map(|change| match change {
             Change::Status(status, _) => status.to_string(),
             Change::Message(message) => text(message),
+            Change::Asks(asks) => format!("asks {asks}"),
             Change::Settled(message) => format!("settled {}", message.id),
         })
         .collect()
@@ -113,10 +115,10 @@ fn a_screen_that_never_changes_does_not_wedge() {
 #[test]
 fn nobody_sends_while_the_agent_is_busy_or_another_sends() {
     let mut scene = Scene::new(AgentType::Custom);
-    assert_eq!(scene.conversation.begin_sending(scene.now), Err(Busy));
+    assert_eq!(scene.conversation.begin_sending(scene.now), Err(Refusal::Busy));
     scene.quiet();
     assert!(scene.conversation.begin_sending(scene.now).is_ok());
-    assert_eq!(scene.conversation.begin_sending(scene.now), Err(Busy));
+    assert_eq!(scene.conversation.begin_sending(scene.now), Err(Refusal::Busy));
 }
 
 #[test]

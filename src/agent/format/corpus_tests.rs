@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::AgentType;
 
-use super::{agent_message, echo, is_ready, new_text};
+use super::{agent_message, echo, is_ready, new_text, offers_choice, rules};
 
-/// The folder of cases; `None`, with a line about it, where it is absent.
-fn corpus() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/agentapi-0.12.1");
+/// A folder of cases; `None`, with a line about it, where it is absent.
+fn corpus(name: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus").join(name);
     if folder.is_dir() {
         return Some(folder);
     }
@@ -33,7 +33,7 @@ fn read(folder: &Path, file: &str) -> String {
 
 #[test]
 fn messages_are_read_off_the_screens_of_real_agents() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("agentapi-0.12.1") else { return };
     let mut checked = 0;
     for folder in entries(&corpus.join("format")) {
         let kind: AgentType = name(&folder).parse().expect("a folder is named after an agent");
@@ -49,10 +49,11 @@ fn messages_are_read_off_the_screens_of_real_agents() {
 
 #[test]
 fn the_echo_of_the_user_is_removed() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("agentapi-0.12.1") else { return };
     let cases = entries(&corpus.join("remove-user-input"));
     for case in &cases {
-        let left = echo::remove(AgentType::Custom, &read(case, "msg.txt"), &read(case, "user.txt"));
+        let message = read(case, "msg.txt");
+        let left = echo::remove(&rules(AgentType::Custom).echo, &message, &read(case, "user.txt"));
         assert_eq!(left, read(case, "expected.txt"), "{}", case.display());
     }
     println!("{} echoes", cases.len());
@@ -61,7 +62,7 @@ fn the_echo_of_the_user_is_removed() {
 
 #[test]
 fn readiness_is_seen_on_the_screens_of_real_agents() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("agentapi-0.12.1") else { return };
     let mut checked = 0;
     for folder in entries(&corpus.join("initialization")) {
         let kind: AgentType = name(&folder).parse().expect("a folder is named after an agent");
@@ -79,9 +80,37 @@ fn readiness_is_seen_on_the_screens_of_real_agents() {
 
 #[test]
 fn new_text_is_found_between_two_screens() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("agentapi-0.12.1") else { return };
     for case in entries(&corpus.join("diff")) {
-        let text = new_text(AgentType::Custom, &read(&case, "before.txt"), &read(&case, "after.txt"));
+        let after = read(&case, "after.txt");
+        let text = new_text(AgentType::Custom, &read(&case, "before.txt"), &after);
         assert_eq!(text, read(&case, "expected.txt"), "{}", case.display());
     }
+}
+
+/// Screens that end with answers to choose from, of those that were recorded: permissions, and whether a folder is trusted.
+const ASKING: [&str; 7] = [
+    "claude2-2-permission.txt",
+    "codex2-1-first.txt",
+    "codex3-3-approval.txt",
+    "copilot1-1-first.txt",
+    "copilot2-3-permission.txt",
+    "gemini1-1-first.txt",
+    "gemini1-6-permission.txt",
+];
+
+#[test]
+fn questions_are_told_from_other_screens_of_real_agents() {
+    let Some(folder) = corpus("recordings/screens") else { return };
+    let mut asking = Vec::new();
+    for screen in entries(&folder) {
+        let file = name(&screen);
+        let kind: String = file.chars().take_while(char::is_ascii_alphabetic).collect();
+        let Ok(kind) = kind.parse() else { continue };
+        let text = fs::read_to_string(&screen).expect("readable");
+        if offers_choice(kind, &text) {
+            asking.push(file.to_owned());
+        }
+    }
+    assert_eq!(asking, ASKING);
 }

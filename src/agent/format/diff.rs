@@ -6,37 +6,35 @@
 
 use std::collections::HashSet;
 
-use crate::domain::AgentType;
-
+use super::rules::Rules;
 use super::{input_box, lines};
 
 /// Lines of a scrolled screen that must have stayed before the screens are taken to be one text.
 const SCROLL_OVERLAP: usize = 3;
 
 /// The part of screen `new` that screen `old` did not have, without blank lines at its edges.
-pub(crate) fn new_text(kind: AgentType, old: &str, new: &str) -> String {
-    let text = appended(kind, old, new).unwrap_or_else(|| unseen_lines(kind, old, new));
-    lines::trim_blank(&text).map_or(text.clone(), str::to_owned)
+pub(super) fn new_text<'a>(rules: &Rules, old: &str, new: &'a str) -> &'a str {
+    let text = appended(rules, old, new).unwrap_or_else(|| unseen_lines(rules, old, new));
+    lines::trim_blank(text).unwrap_or(text)
 }
 
 /// The text below `old` if `new` is `old` continued, whether or not it scrolled.
-fn appended(kind: AgentType, old: &str, new: &str) -> Option<String> {
-    let before = input_box::remove(kind, lines::trim_blank(old)?);
+fn appended<'a>(rules: &Rules, old: &str, new: &'a str) -> Option<&'a str> {
+    let before = input_box::remove(&rules.input_box, lines::trim_blank(old)?);
     let skipped = old.len() - old.trim_start_matches('\n').len();
     let mut kept: Vec<&str> = vec![""; skipped];
     kept.extend(lines::trim_blank(&before)?.split('\n'));
-    let now: Vec<&str> = new.split('\n').collect();
+    let now: Vec<&str> = new.split('\n').take(kept.len() + 1).collect();
 
     let (parting, prompt) = (0..kept.len()).find_map(|scrolled| continuation(&kept[scrolled..], &now, scrolled > 0))?;
-    let mut text = &now[parting..];
-    // The prompt that the user typed at is shown again below the answer.
-    if let Some(prompt) = prompt {
-        let filled = text.len() - text.iter().rev().take_while(|line| line.trim().is_empty()).count();
-        if filled > 1 && text[filled - 1] == prompt {
-            text = &text[..filled - 1];
-        }
-    }
-    Some(text.join("\n"))
+    let text = lines::from_line(new, parting);
+    Some(prompt.map_or(text, |prompt| above_prompt(text, prompt)))
+}
+
+/// `text` without the prompt that the user typed at, which is shown again below the answer.
+fn above_prompt<'a>(text: &'a str, prompt: &str) -> &'a str {
+    let last = lines::without_blank_end(text);
+    last.strip_suffix(prompt).and_then(|above| above.strip_suffix('\n')).unwrap_or(text)
 }
 
 /// Where `new` goes on after the lines of `old`, and the last line of `old` if the new text goes on within it.
@@ -57,21 +55,20 @@ fn continuation<'a>(old: &[&'a str], new: &[&str], scrolled: bool) -> Option<(us
 }
 
 /// The protocol's rule: everything from the first line that the old screen did not have anywhere.
-fn unseen_lines(kind: AgentType, old: &str, new: &str) -> String {
+fn unseen_lines<'a>(rules: &Rules, old: &str, new: &'a str) -> &'a str {
     let seen: HashSet<&str> = old.split('\n').collect();
-    let now: Vec<&str> = new.split('\n').collect();
-    // The first lines of opencode's screen are a header that always changes.
-    let header = if kind == AgentType::Opencode { 3.min(now.len()) } else { 0 };
-    let first = now[header..].iter().position(|line| !seen.contains(line));
-    first.map_or_else(String::new, |first| now[first..].join("\n"))
+    let first = new.split('\n').skip(rules.header).position(|line| !seen.contains(line));
+    first.map_or("", |first| lines::from_line(new, first))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AgentType, new_text, unseen_lines};
+    use super::super::rules::rules;
+    use super::{new_text, unseen_lines};
+    use crate::domain::AgentType;
 
-    fn custom(old: &str, new: &str) -> String {
-        new_text(AgentType::Custom, old, new)
+    fn custom<'a>(old: &str, new: &'a str) -> &'a str {
+        new_text(rules(AgentType::Custom), old, new)
     }
 
     #[test]
@@ -106,8 +103,8 @@ mod tests {
 
     #[test]
     fn opencode_keeps_the_lines_above_its_changing_header() {
-        let text = unseen_lines(AgentType::Opencode, "h1\nx\ny\nold", "h2\nx\ny\nold\nnew");
+        let text = unseen_lines(rules(AgentType::Opencode), "h1\nx\ny\nold", "h2\nx\ny\nold\nnew");
         assert_eq!(text, "x\ny\nold\nnew");
-        assert_eq!(unseen_lines(AgentType::Opencode, "a", "b\nc"), "");
+        assert_eq!(unseen_lines(rules(AgentType::Opencode), "a", "b\nc"), "");
     }
 }

@@ -1,6 +1,7 @@
 //! The user's own words, which a terminal shows again before the answer.
 
-use crate::domain::AgentType;
+use super::lines;
+use super::rules::EchoFrame;
 
 /// How many characters of the user's text are looked for.
 const KEY: usize = 6;
@@ -17,22 +18,22 @@ struct Placed {
     line: usize,
 }
 
-fn placed(text: &str) -> Vec<Placed> {
+fn placed(text: &str) -> impl Iterator<Item = Placed> {
     text.split('\n')
         .enumerate()
         .flat_map(|(line, text)| text.chars().map(move |character| Placed { character, line }))
         .filter(|placed| !matches!(placed.character, ' ' | '\t' | '\r' | '\x0c' | '\x0b'))
-        .collect()
 }
 
 /// `message` without everything up to the line where the echo of `user` ends; unchanged where there is no echo.
-pub(super) fn remove(kind: AgentType, message: &str, user: &str) -> String {
-    let shown = placed(message);
-    let typed = placed(user);
-    let Some(last) = last_line(&shown, &typed) else { return message.to_owned() };
-    let lines: Vec<&str> = message.split('\n').collect();
-    let last = after_frame(kind, &lines, last);
-    lines.get(last + 1..).unwrap_or_default().join("\n")
+pub(super) fn remove<'a>(frame: &EchoFrame, message: &'a str, user: &str) -> &'a str {
+    let typed: Vec<Placed> = placed(user).collect();
+    // What is behind this is never looked at: of a long message that is nearly all.
+    let reach = WINDOW_CHARACTERS + (typed.len() + 1) * LOOK_AHEAD;
+    let first_lines = placed(message).take_while(|placed| placed.line < WINDOW_LINES).count();
+    let shown: Vec<Placed> = placed(message).take(first_lines + reach).collect();
+    let Some(last) = last_line(&shown, &typed) else { return message };
+    lines::from_line(message, after_frame(frame, message, last) + 1)
 }
 
 /// The line on which the echo ends.
@@ -69,12 +70,12 @@ fn next_match(shown: &[Placed], typed: &[Placed]) -> Option<(usize, usize)> {
 }
 
 /// The line where the frame around the echo ends, if the agent draws one.
-fn after_frame(kind: AgentType, lines: &[&str], last: usize) -> usize {
-    let next_has = |left, right| lines.get(last + 1).is_some_and(|line| line.contains(left) && line.contains(right));
-    match kind {
-        AgentType::Gemini | AgentType::Copilot if next_has('╯', '╰') => last + 1,
-        AgentType::Cursor if next_has('┘', '└') => last + 1,
-        AgentType::Opencode if last + 2 < lines.len() => last + 2,
-        _ => last,
+fn after_frame(frame: &EchoFrame, message: &str, last: usize) -> usize {
+    let mut below = message.split('\n').skip(last + 1);
+    let mut next_has = |left, right| below.next().is_some_and(|line| line.contains(left) && line.contains(right));
+    match *frame {
+        EchoFrame::Corners(left, right) if next_has(left, right) => last + 1,
+        EchoFrame::Lines(count) if message.split('\n').nth(last + count).is_some() => last + count,
+        EchoFrame::None | EchoFrame::Corners(..) | EchoFrame::Lines(_) => last,
     }
 }

@@ -1,26 +1,19 @@
 //! The place where an agent's user types, which is no part of an answer.
 
-use crate::domain::AgentType;
+use std::borrow::Cow;
+use std::iter;
 
-/// Text shown for Amp's empty start screen, whose logo is an animation.
-const AMP_WELCOME: &str = "Welcome to Amp";
+use super::lines;
+use super::rules::InputBox;
 
 /// `message` without the agent's input box, where one is recognised.
-pub(super) fn remove(kind: AgentType, message: &str) -> String {
+pub(super) fn remove<'a>(input_box: &InputBox, message: &'a str) -> Cow<'a, str> {
     let lines: Vec<&str> = message.split('\n').collect();
-    match kind {
-        AgentType::Codex => codex(&lines),
-        AgentType::Opencode => opencode(&lines),
-        AgentType::Amp => amp(&lines),
-        AgentType::Claude
-        | AgentType::Goose
-        | AgentType::Aider
-        | AgentType::Gemini
-        | AgentType::Copilot
-        | AgentType::Cursor
-        | AgentType::Auggie
-        | AgentType::AmazonQ
-        | AgentType::Custom => lines[..below_note(&lines, generic(&lines))].join("\n"),
+    match *input_box {
+        InputBox::PromptOrBar => lines::up_to(message, below_note(&lines, prompt_or_bar(&lines))).into(),
+        InputBox::AboveStatus { prompt, height } => above_status(message, &lines, prompt, height),
+        InputBox::AboveBar { corner, bar, height } => lines::up_to(message, above_bar(&lines, corner, bar, height)).into(),
+        InputBox::RoundBox { alone } => round_box(message, &lines, alone).into(),
     }
 }
 
@@ -29,7 +22,7 @@ fn is_border(line: &str) -> bool {
 }
 
 /// Where the box begins in `lines`: a line with `>` near the end, or a bar between two borders.
-fn generic(lines: &[&str]) -> usize {
+fn prompt_or_bar(lines: &[&str]) -> usize {
     let count = lines.len();
     if let Some(prompt) = (count.saturating_sub(6)..count).rev().find(|&at| lines[at].contains('>')) {
         return if prompt > 0 && is_border(lines[prompt - 1]) { prompt - 1 } else { prompt };
@@ -48,33 +41,33 @@ fn below_note(lines: &[&str], at: usize) -> usize {
     if is_note { at - 1 } else { at }
 }
 
-/// How many lines Codex draws at most from its prompt to the end of its screen: a long path takes several.
-const CODEX_BOX: usize = 8;
-
-/// Codex keeps status lines below its prompt and a blank line. Where it is but one, the protocol keeps it.
-fn codex(lines: &[&str]) -> String {
+/// Without a prompt that has a blank line and status lines below it. Where it is but one status line, the protocol keeps it.
+fn above_status<'a>(message: &'a str, lines: &[&str], mark: char, height: usize) -> Cow<'a, str> {
     if let [answer @ .., prompt, _, status] = lines
-        && prompt.contains('›')
+        && prompt.contains(mark)
     {
-        return answer.iter().chain([status]).copied().collect::<Vec<_>>().join("\n");
+        return Cow::Owned(answer.iter().chain([status]).copied().collect::<Vec<_>>().join("\n"));
     }
-    // A choice that Codex offers looks like a prompt, but another follows it.
-    let is_prompt = |pair: &[&str]| pair[0].starts_with('›') && pair[1].trim().is_empty();
-    let bottom = lines.len().saturating_sub(CODEX_BOX);
+    // A choice that is offered looks like a prompt, but another follows it.
+    let is_prompt = |pair: &[&str]| pair[0].starts_with(mark) && pair[1].trim().is_empty();
+    let bottom = lines.len().saturating_sub(height);
     let prompt = lines[bottom..].windows(2).rposition(is_prompt);
-    lines[..prompt.map_or(lines.len(), |at| bottom + at)].join("\n")
+    lines::up_to(message, prompt.map_or(lines.len(), |at| bottom + at)).into()
 }
 
-fn opencode(lines: &[&str]) -> String {
-    let bottom = format!("╹{}", "▀".repeat(17));
-    let found = (4..lines.len()).rev().find(|&at| lines[at].trim().starts_with(&bottom));
-    lines[..found.map_or(lines.len(), |at| at - 4)].join("\n")
+/// A bar is at least so long.
+const BAR: usize = 17;
+
+fn above_bar(lines: &[&str], corner: char, bar: char, height: usize) -> usize {
+    let bottom: String = iter::once(corner).chain(iter::repeat_n(bar, BAR)).collect();
+    let found = (height..lines.len()).rev().find(|&at| lines[at].trim().starts_with(&bottom));
+    found.map_or(lines.len(), |at| at - height)
 }
 
-fn amp(lines: &[&str]) -> String {
+fn round_box<'a>(message: &'a str, lines: &[&str], alone: &'static str) -> &'a str {
     let edge = |line: &str, left, right| line.trim().starts_with(left) && line.trim().ends_with(right);
     let bottom = lines.iter().rposition(|line| edge(line, '╰', '╯'));
     let top = bottom.and_then(|bottom| lines[..=bottom].iter().rposition(|line| edge(line, '╭', '╮')));
-    let answer = lines[..top.unwrap_or(lines.len())].join("\n");
-    if answer.is_empty() { AMP_WELCOME.to_owned() } else { answer }
+    let answer = lines::up_to(message, top.unwrap_or(lines.len()));
+    if answer.is_empty() { alone } else { answer }
 }

@@ -16,7 +16,7 @@ const CODEX: [&str; 2] = [
 ];
 
 fn answer(kind: AgentType, before: &str, after: &str) -> String {
-    agent_message(kind, &new_text(kind, before, after), "hello there")
+    agent_message(kind, new_text(kind, before, after), "hello there")
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -102,7 +103,11 @@ impl Actor {
                 },
                 read = pty.output.read(&mut piece), if readable => match read {
                     Ok(0) => readable = false,
-                    Ok(bytes) => life.output(&piece[..bytes]),
+                    Ok(bytes) => {
+                        life.output(&piece[..bytes]);
+                        // One agent's flood is not to keep others from their turn.
+                        yield_now().await;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "an agent's terminal cannot be read");
                         readable = false;

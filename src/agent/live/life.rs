@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::domain::{AgentStatus, AgentType, EventId, TerminalSize};
+use crate::domain::{AgentStatus, EventId, TerminalSize};
 
-use super::super::conversation::{Change, Conversation, Now};
+use super::super::conversation::{Change, Conversation, Now, Patience};
+use super::super::format;
 use super::super::history::{Saved, Saver};
 use super::super::pty::Pty;
-use super::super::terminal::Emulator;
+use super::super::terminal::{Emulator, Mark};
 use super::outbox::Outbox;
 use super::projection::Projection;
 use super::sending::Sending;
 use super::{Pace, SpawnOptions};
 
-/// Space and backspace: end Amp's start animation, whose screen would never be quiet.
-const AMP_WAKE: &[u8] = b" \x08";
+/// How many times as long as it takes to read a frame is waited until the next is read. Long answers take longer.
+const FRAME_PAUSE: u32 = 10;
 
 /// How a program that was asked to end is made to.
 #[derive(Clone, Copy)]
@@ -45,7 +46,7 @@ pub(super) enum Urge {
 /// See the module.
 pub(super) struct Life {
     pub(super) pace: Pace,
-    pub(super) emulator: Emulator,
+    pub(super) emulator: Box<Emulator>,
     pub(super) conversation: Conversation,
     projection: Arc<Projection>,
     pub(super) screen: watch::Sender<Arc<str>>,
@@ -61,6 +62,10 @@ pub(super) struct Life {
     /// When output that is not on the screen text yet is put there.
     frame_at: Option<Instant>,
     last_frame: Instant,
+    /// What had scrolled off the screen then.
+    mark: Mark,
+    /// How long the last frame took.
+    frame_cost: Duration,
     /// Once the program was asked to end.
     stop: Option<Stop>,
 }
@@ -74,14 +79,15 @@ impl Life {
     ) -> Self {
         let now = Now::read();
         let SpawnOptions { agent_type, size, history, life, pace, .. } = options;
-        let conversation = Conversation::new(agent_type, history, EventId::before(life), prompt.is_some(), pace.quiet, now);
+        let patience = Patience { quiet: pace.quiet, title: pace.title };
+        let conversation = Conversation::new(agent_type, history, EventId::before(life), prompt.is_some(), patience, now);
         let mut outbox = Outbox::default();
-        if agent_type == AgentType::Amp {
-            outbox.replace(AMP_WAKE);
-        }
+        outbox.replace(format::rules(agent_type).wake);
+        let emulator = Box::new(Emulator::new(size));
         Self {
             pace,
-            emulator: Emulator::new(size),
+            mark: emulator.mark(),
+            emulator,
             projection: Arc::new(Projection::new(conversation.messages().to_vec(), conversation.status(), conversation.event())),
             conversation,
             screen,
@@ -94,6 +100,7 @@ impl Life {
             sending: None,
             frame_at: None,
             last_frame: now.instant,
+            frame_cost: Duration::ZERO,
             stop: None,
         }
     }
@@ -146,7 +153,8 @@ impl Life {
         }
         if self.frame_at.is_none() {
             let soon = Instant::now() + self.pace.first_frame;
-            self.frame_at = Some(soon.max(self.last_frame + self.pace.frame));
+            let pause = self.pace.frame.max(self.frame_cost * FRAME_PAUSE);
+            self.frame_at = Some(soon.max(self.last_frame + pause));
         }
     }
 
@@ -157,24 +165,36 @@ impl Life {
         }
         let now = Now::read();
         self.last_frame = now.instant;
+        self.read_frame(now);
+        self.frame_cost = now.instant.elapsed();
+        self.deliver();
+    }
+
+    fn read_frame(&mut self, now: Now) {
         let title = self.emulator.title();
         if title != self.title {
+            let changes = self.conversation.title_changed(&title, now);
             self.title = title;
-            let changes = self.conversation.active(now);
             self.publish(changes);
         }
+        let mark = self.emulator.mark();
         let text = self.emulator.text();
-        if *text == **self.screen.borrow() {
+        // The same rows may have scrolled into view again.
+        if *text == **self.screen.borrow() && mark == self.mark {
             return;
         }
+        self.mark = mark;
         let text: Arc<str> = text.into();
-        let changes = self.conversation.screen_changed(Arc::clone(&text), now);
+        let changes = self.conversation.screen_changed(&text, self.emulator.with_scrollback(&text), now);
         self.publish(changes);
-        self.screen.send_replace(text);
+        self.screen.send_if_modified(|screen| {
+            let is_new = *screen != text;
+            *screen = text;
+            is_new
+        });
         if let Some(sending) = &mut self.sending {
             sending.delivery.screen_changed(now.instant);
         }
-        self.deliver();
     }
 
     /// Tells of `changes`; returns how far the store must come to hold them.
@@ -183,6 +203,7 @@ impl Life {
         for change in changes {
             match change {
                 Change::Status(status, event) => self.publish_status(status, event),
+                Change::Asks(asks) => self.projection.tell_asks(asks),
                 Change::Message(message) => self.projection.tell_message(message),
                 Change::Settled(message) => stored_at = self.saver.save(message),
             }

@@ -111,6 +111,9 @@ pub enum SendError {
     /// The agent is starting, works on something, or is being sent another message.
     #[error("message can only be sent when the agent is waiting for user input")]
     Busy,
+    /// The agent asks something, and takes what is typed for an answer.
+    #[error("the agent asks a question, which the last message shows: answer it with keys, as a raw message")]
+    Asks,
     /// The agent does not read its input, or did not react to the message; what was typed was taken back, as far as possible.
     #[error("the agent did not react to the message")]
     Unresponsive,
@@ -214,13 +217,19 @@ impl LiveAgent {
         self.0.projection.status()
     }
 
+    /// Whether it waits for the answer to a question, rather than for a message.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.0.projection.asks()
+    }
+
     /// Which coding agent it is.
     #[must_use]
     pub fn agent_type(&self) -> AgentType {
         self.0.agent_type
     }
 
-    /// Waits until it is idle, and, if it is a remote agent, known to be. Returns whether it is; otherwise it has ended.
+    /// Waits until it takes a message, and, if it is a remote agent, known to be. Returns whether it is; otherwise it has ended.
     pub async fn until_idle(&self) -> bool {
         loop {
             if !self.0.projection.until_idle().await {

@@ -37,6 +37,8 @@ pub(in crate::agent) struct Projection {
 struct State {
     status: AgentStatus,
     status_event: EventId,
+    /// The agent waits for the answer to a question, not for a message.
+    asks: bool,
     /// In order of their ids.
     messages: Arc<Vec<Message>>,
     /// After this event, those that were told of later come later: none but the last was told of.
@@ -54,7 +56,7 @@ impl Projection {
     pub(in crate::agent) fn new(messages: Vec<Message>, status: AgentStatus, event: EventId) -> Self {
         let in_order = messages.is_sorted_by_key(|message| message.event);
         let in_order_after = if in_order { EventId::from_i64(0) } else { event };
-        let state = State { status, status_event: event, messages: Arc::new(messages), in_order_after };
+        let state = State { status, status_event: event, asks: false, messages: Arc::new(messages), in_order_after };
         Self { state: RwLock::new(state), latest: watch::Sender::new(Latest { event, ended: false }) }
     }
 
@@ -62,21 +64,30 @@ impl Projection {
         self.read().status
     }
 
+    pub(super) fn asks(&self) -> bool {
+        self.read().asks
+    }
+
     pub(in crate::agent) fn messages(&self) -> Arc<Vec<Message>> {
         Arc::clone(&self.read().messages)
     }
 
-    /// Waits until the agent is idle. Returns whether it is; otherwise it has ended.
+    /// Waits until the agent is idle, and asks nothing. Returns whether it is; otherwise it has ended.
     pub(super) async fn until_idle(&self) -> bool {
         let mut latest = self.latest.subscribe();
         loop {
             let ended = latest.borrow_and_update().ended;
-            if ended || self.status() == AgentStatus::Stable {
+            if ended || self.takes_messages() {
                 return !ended;
             }
             // The sender is ours.
             let _ = latest.changed().await;
         }
+    }
+
+    fn takes_messages(&self) -> bool {
+        let state = self.read();
+        state.status == AgentStatus::Stable && !state.asks
     }
 
     /// Tells that a message is new, or has new content.
@@ -103,6 +114,12 @@ impl Projection {
         (state.status, state.status_event) = (status, event);
         drop(state);
         self.latest.send_modify(|latest| latest.event = latest.event.max(event));
+    }
+
+    /// Tells whether the agent waits for the answer to a question. No event tells it: it is told as a part of the status.
+    pub(in crate::agent) fn tell_asks(&self, asks: bool) {
+        self.write().asks = asks;
+        self.latest.send_modify(|_| {});
     }
 
     /// Ends every subscription, once it has had all events.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::conversation::Now;
+use super::super::conversation::{Now, Refusal};
+use super::super::terminal::Mark;
 use super::super::typing;
 use super::delivery::{Action, Delivery};
 use super::life::Life;
@@ -14,6 +15,8 @@ pub(super) struct Sending {
     text: Arc<str>,
     bracketed_paste: bool,
     pub(super) delivery: Delivery,
+    /// What scrolled off the screen until the text was typed belongs to what was said before.
+    mark: Mark,
     /// Nobody waits for the initial prompt.
     reply: Option<Reply<u64>>,
 }
@@ -43,7 +46,11 @@ impl Life {
     /// Claims the conversation and types the text.
     fn send(&mut self, text: Arc<str>, reply: Option<Reply<u64>>) {
         let now = Now::read();
-        let Ok(changes) = self.conversation.begin_sending(now) else { return answer(reply, Err(SendError::Busy)) };
+        let changes = match self.conversation.begin_sending(now) {
+            Ok(changes) => changes,
+            Err(Refusal::Busy) => return answer(reply, Err(SendError::Busy)),
+            Err(Refusal::Asks) => return answer(reply, Err(SendError::Asks)),
+        };
         self.publish(changes);
         let bracketed_paste = self.emulator.bracketed_paste();
         if self.outbox.push(&typing::keys(&text, bracketed_paste)).is_err() {
@@ -52,7 +59,7 @@ impl Life {
             return answer(reply, Err(SendError::Unresponsive));
         }
         let delivery = Delivery::start(Arc::clone(&self.screen.borrow()), self.pace, now.instant);
-        self.sending = Some(Sending { text, bracketed_paste, delivery, reply });
+        self.sending = Some(Sending { text, bracketed_paste, delivery, mark: self.emulator.mark(), reply });
     }
 
     /// Does what the message on its way asks for.
@@ -76,8 +83,10 @@ impl Life {
         }
     }
 
-    fn delivered(&mut self, Sending { text, delivery, reply, .. }: Sending) {
-        let changes = self.conversation.sent(text, delivery.into_before(), Now::read());
+    fn delivered(&mut self, Sending { text, delivery, mark, reply, .. }: Sending) {
+        self.emulator.forget_before(mark);
+        let shown = self.emulator.with_scrollback(&self.screen.borrow());
+        let changes = self.conversation.sent(text, delivery.into_before(), shown, Now::read());
         let stored_at = self.publish(changes);
         answer(reply, Ok(stored_at));
     }

@@ -59,6 +59,7 @@ fn refusal(status: u16, body: &[u8]) -> SendError {
     let says = |words: &str| problem.errors.iter().any(|error| error.message.as_deref().is_some_and(|text| text.contains(words)));
     match (status, problem.code.as_deref()) {
         (409, Some("agent_busy")) => SendError::Busy,
+        (409, Some("agent_asks")) => SendError::Asks,
         (409, Some("agent_not_running")) => SendError::Remote(RemoteError::Ended),
         (504, Some("agent_unresponsive")) => SendError::Unresponsive,
         (500, _) if says(BUSY) => SendError::Busy,
@@ -96,6 +97,7 @@ mod tests {
         let remote = SendError::Remote;
         for (status, body, expected) in [
             (409, r#"{"code":"agent_busy"}"#.to_owned(), SendError::Busy),
+            (409, r#"{"code":"agent_asks"}"#.to_owned(), SendError::Asks),
             (500, coder(&format!("failed to send message: {BUSY}")), SendError::Busy),
             (504, r#"{"code":"agent_unresponsive"}"#.to_owned(), SendError::Unresponsive),
             (500, coder(&format!("failed to send message: {UNRESPONSIVE}")), SendError::Unresponsive),

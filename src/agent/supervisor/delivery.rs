@@ -76,7 +76,7 @@ impl Delivery {
         let asked = Asked { request: message.request.clone(), queued: Some(message.id) };
         match give(&self.live, &self.inbox, &message.content, &asked).await {
             Ok(()) => Ok(true),
-            Err(AgentError::Send(SendError::Busy)) => {
+            Err(AgentError::Send(SendError::Busy | SendError::Asks)) => {
                 queue.release(self.id, message.id).await?;
                 Ok(false)
             }

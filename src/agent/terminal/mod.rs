@@ -3,7 +3,9 @@
 mod alternate;
 mod answer;
 mod osc_filter;
+mod screen;
 mod screen_text;
+mod scrollback;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +18,16 @@ use alacritty_terminal::vte::ansi::Processor;
 
 use crate::domain::TerminalSize;
 
-use self::alternate::Alternate;
 use self::osc_filter::OscFilter;
+use self::screen::Screen;
+pub(crate) use self::scrollback::Mark;
+use self::scrollback::Scrollback;
 
 /// A terminal without a window. Whatever bytes it is fed, it neither panics nor grows beyond a bound given by its size.
 pub(crate) struct Emulator {
-    term: Term<Events>,
+    screen: Screen<Events>,
     parser: Processor,
     filter: OscFilter,
-    alternate: Alternate,
     events: Events,
     size: TerminalSize,
     title: Arc<str>,
@@ -62,11 +65,9 @@ impl Dimensions for TerminalSize {
     }
 }
 
-fn new_term(size: TerminalSize, events: Events) -> Term<Events> {
-    let config = Config { scrolling_history: 0, osc52: Osc52::Disabled, ..Config::default() };
-    let mut term = Term::new(config, &size, events);
-    Alternate::put_away(&mut term);
-    term
+fn new_screen(size: TerminalSize, events: Events) -> Screen<Events> {
+    let config = Config { scrolling_history: screen::MOST_ROWS_ABOVE, osc52: Osc52::Disabled, ..Config::default() };
+    Screen::new(Term::new(config, &size, events))
 }
 
 impl Emulator {
@@ -74,10 +75,9 @@ impl Emulator {
     pub(crate) fn new(size: TerminalSize) -> Self {
         let events = Events::default();
         Self {
-            term: new_term(size, events.clone()),
+            screen: new_screen(size, events.clone()),
             parser: Processor::new(),
             filter: OscFilter::default(),
-            alternate: Alternate::default(),
             events,
             size,
             title: Arc::from(""),
@@ -88,11 +88,9 @@ impl Emulator {
     /// Takes what the program wrote; returns what the terminal answers, to be written to the program.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.guarded(|emulator| {
-            let Self { term, parser, filter, alternate, .. } = emulator;
-            filter.pass(bytes, |piece| {
-                alternate.before(piece, term);
-                parser.advance(term, piece);
-            });
+            let Self { screen, parser, filter, .. } = emulator;
+            filter.pass(bytes, |piece| parser.advance(screen, piece));
+            screen.take_rows_above();
         });
         self.answers()
     }
@@ -104,7 +102,10 @@ impl Emulator {
 
     /// Shows an unfinished frame as it is; returns what the terminal answers.
     pub(crate) fn end_frame(&mut self) -> Vec<u8> {
-        self.guarded(|emulator| emulator.parser.stop_sync(&mut emulator.term));
+        self.guarded(|emulator| {
+            emulator.parser.stop_sync(&mut emulator.screen);
+            emulator.screen.take_rows_above();
+        });
         self.answers()
     }
 
@@ -112,14 +113,32 @@ impl Emulator {
     pub(crate) fn resize(&mut self, size: TerminalSize) {
         self.size = size;
         self.guarded(|emulator| {
-            emulator.term.resize(size);
-            emulator.alternate.resized(&mut emulator.term);
+            emulator.screen.resize(size);
+            emulator.screen.take_rows_above();
         });
     }
 
     /// The screen's rows without trailing blanks, joined by line feeds, without blank rows at the end.
     pub(crate) fn text(&mut self) -> String {
-        screen_text::read(&mut self.term)
+        screen_text::read(&mut self.screen.term)
+    }
+
+    /// `screen`, which is its text, below the rows that scrolled off it. A program that draws on the alternate screen has none.
+    pub(crate) fn with_scrollback(&self, screen: &Arc<str>) -> Arc<str> {
+        match self.screen.above().map(Scrollback::text) {
+            None | Some("") => Arc::clone(screen),
+            Some(rows) => [rows, screen].concat().into(),
+        }
+    }
+
+    /// The place behind the last row that scrolled off.
+    pub(crate) fn mark(&self) -> Mark {
+        self.screen.scrolled_off().end()
+    }
+
+    /// Lets go of the rows that scrolled off before `mark`.
+    pub(crate) fn forget_before(&mut self, mark: Mark) {
+        self.screen.scrolled_off_mut().forget_before(mark);
     }
 
     /// The window title that the program last set.
@@ -129,7 +148,7 @@ impl Emulator {
 
     /// Whether the program asked for pasted text to be marked (mode 2004).
     pub(crate) fn bracketed_paste(&self) -> bool {
-        self.term.mode().contains(TermMode::BRACKETED_PASTE)
+        self.screen.term.mode().contains(TermMode::BRACKETED_PASTE)
     }
 
     /// Runs a step of the emulator. Its input is whatever a program prints and its arithmetic is not ours: should a step ever
@@ -139,10 +158,9 @@ impl Emulator {
             self.restarts += 1;
             tracing::error!(restarts = self.restarts, "the terminal emulator failed on an agent's output; its screen is cleared");
             self.events = Events::default();
-            self.term = new_term(self.size, self.events.clone());
+            self.screen = new_screen(self.size, self.events.clone());
             self.parser = Processor::new();
             self.filter = OscFilter::default();
-            self.alternate = Alternate::default();
         }
     }
 
@@ -152,7 +170,7 @@ impl Emulator {
             match event {
                 Event::Title(title) => self.title = title.into(),
                 Event::ResetTitle => self.title = Arc::from(""),
-                other => answer::write(&other, &self.term, self.size, &mut answers),
+                other => answer::write(&other, &self.screen.term, self.size, &mut answers),
             }
         }
         answers

@@ -178,6 +178,75 @@ fn noise(rng: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
+/// The whole text, with what scrolled off.
+fn all(terminal: &mut Emulator) -> String {
+    let screen = terminal.text().into();
+    terminal.with_scrollback(&screen).to_string()
+}
+
+fn lines(numbers: std::ops::RangeInclusive<u32>) -> String {
+    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("\r\n")
+}
+
+#[test]
+fn what_scrolls_off_is_kept_however_it_comes() {
+    let text = lines(1..=5000);
+    for piece in [1, 100, 4096, text.len()] {
+        let mut terminal = terminal();
+        text.as_bytes().chunks(piece).for_each(|piece| {
+            terminal.feed(piece);
+        });
+        assert_eq!(all(&mut terminal), text.replace("\r\n", "\n"), "in pieces of {piece}");
+    }
+    // Whole in one frame; and wrapped, without a line feed.
+    let mut terminal = terminal();
+    terminal.feed(format!("\x1b[?2026h{text}\x1b[?2026l").as_bytes());
+    assert_eq!(all(&mut terminal), text.replace("\r\n", "\n"));
+    let mut terminal = Emulator::new(size(20, 10));
+    terminal.feed("x".repeat(20 * 4000).as_bytes());
+    assert_eq!(all(&mut terminal), vec!["x".repeat(20); 4000].join("\n"));
+}
+
+#[test]
+fn what_is_cleared_did_not_scroll_off() {
+    let mut terminal = terminal();
+    terminal.feed(b"old frame\r\n\x1b[2J\x1b[H");
+    terminal.feed(format!("{}\x1b[2J\x1b[H", lines(1..=12)).as_bytes());
+    terminal.feed(b"new frame");
+    assert_eq!(all(&mut terminal), "1\n2\nnew frame");
+    terminal.feed(b"\x1b[3J");
+    assert_eq!(all(&mut terminal), "new frame", "the program cleared what had scrolled off");
+    terminal.feed(format!("\r\n{}\x1bc", lines(1..=20)).as_bytes());
+    assert_eq!(all(&mut terminal), "", "it started over");
+}
+
+#[test]
+fn what_scrolled_off_is_no_part_of_a_full_screen_program() {
+    let mut terminal = terminal();
+    terminal.feed(format!("{}\x1b[?1049h\x1b[Hin full\x1b[9;1H\n\n\nmore", lines(1..=12)).as_bytes());
+    assert_eq!(all(&mut terminal), terminal.text());
+    terminal.feed(b"\x1b[?1049l");
+    assert_eq!(all(&mut terminal), lines(1..=12).replace("\r\n", "\n"));
+}
+
+#[test]
+fn what_scrolled_off_before_a_mark_is_forgotten() {
+    let mut terminal = terminal();
+    terminal.feed(format!("{}\r\n", lines(1..=20)).as_bytes());
+    let mark = terminal.mark();
+    terminal.feed(lines(21..=31).as_bytes());
+    terminal.forget_before(mark);
+    assert_eq!(all(&mut terminal), lines(12..=31).replace("\r\n", "\n"));
+}
+
+#[test]
+fn a_smaller_screen_keeps_its_upper_rows() {
+    let mut terminal = Emulator::new(size(20, 40));
+    terminal.feed(lines(1..=30).as_bytes());
+    terminal.resize(size(20, 10));
+    assert_eq!(all(&mut terminal), lines(1..=30).replace("\r\n", "\n"));
+}
+
 /// How long random input is tried: `AGENTAPI_FUZZ_SECONDS`, or a moment.
 fn fuzz_time() -> Duration {
     let seconds = std::env::var("AGENTAPI_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
@@ -196,12 +265,15 @@ fn no_input_at_any_size_breaks_it_nor_what_is_read_off_it() {
         let kind = *AgentType::ALL.choose(&mut rng).unwrap();
         for _ in 0..20 {
             terminal.feed(&noise(&mut rng));
-            let after = terminal.text();
+            let screen: Arc<str> = terminal.text().into();
+            let after = terminal.with_scrollback(&screen).to_string();
             let new = format::new_text(kind, &before, &after);
             let asked = String::from_utf8_lossy(&noise(&mut rng)).into_owned();
-            let message = format::agent_message(kind, &new, &asked);
+            let message = format::agent_message(kind, new, &asked);
             assert!(message.len() <= after.len() + 1000, "seed {seed}");
-            let _ready = format::is_ready(kind, &after);
+            let _ready = format::is_ready(kind, &screen);
+            let _asks = format::offers_choice(kind, &screen);
+            let _does = format::activity(kind, &terminal.title());
             before = after;
         }
     }
@@ -226,9 +298,10 @@ fn no_input_at_any_size_breaks_it() {
             }
         }
         let text = terminal.text();
-        let (rows, columns) = (terminal.term.screen_lines(), terminal.term.columns());
+        let (rows, columns) = (terminal.screen.term.screen_lines(), terminal.screen.term.columns());
         assert!(text.split('\n').count() <= rows);
         assert!(text.chars().count() <= rows * (columns + 1) * 17);
+        assert!(all(&mut terminal).len() <= text.len() + 1024 * 1024);
         restarts += terminal.restarts;
     }
     println!("the emulator was restarted {restarts} times");
@@ -238,9 +311,9 @@ fn no_input_at_any_size_breaks_it() {
 fn the_alternate_screen_is_made_when_it_is_first_shown() {
     let mut terminal = terminal();
     let rows_of_other = |terminal: &mut Emulator| {
-        terminal.term.swap_alt();
-        let rows = terminal.term.screen_lines();
-        terminal.term.swap_alt();
+        terminal.screen.term.swap_alt();
+        let rows = terminal.screen.term.screen_lines();
+        terminal.screen.term.swap_alt();
         rows
     };
     terminal.feed(b"one\x1b[?25l\x1b[?2004h");
@@ -263,7 +336,7 @@ fn an_alternate_screen_that_is_made_late_is_as_one_that_was_always_there() {
     for _ in 0..300 {
         let first = size(rng.random_range(10..=40), rng.random_range(10..=40));
         let (mut late, mut always) = (Emulator::new(first), Emulator::new(first));
-        always.alternate.make(&mut always.term);
+        always.screen.make_alternate();
         for _ in 0..20 {
             let bytes = noise(&mut rng);
             assert_eq!(late.feed(&bytes), always.feed(&bytes));
@@ -275,9 +348,11 @@ fn an_alternate_screen_that_is_made_late_is_as_one_that_was_always_there() {
             if late.frame_deadline().is_some() && rng.random() {
                 assert_eq!(late.end_frame(), always.end_frame());
             }
-            assert_eq!(late.text(), always.text());
+            let (text, same) = (late.text().into(), always.text().into());
+            assert_eq!(text, same);
+            assert_eq!(late.with_scrollback(&text), always.with_scrollback(&same));
             assert_eq!(late.restarts, always.restarts);
-            shown += u32::from(late.term.mode().contains(TermMode::ALT_SCREEN));
+            shown += u32::from(late.screen.term.mode().contains(TermMode::ALT_SCREEN));
         }
     }
     assert!(shown > 100, "{shown}");

@@ -195,7 +195,7 @@ async fn send_later(agent: LiveAgent, prompt: tokio::sync::oneshot::Receiver<Res
     while agent.until_idle().await {
         match agent.send_user(&text).await {
             // Somebody was faster.
-            Err(SendError::Busy) => {}
+            Err(SendError::Busy | SendError::Asks) => {}
             Ok(()) => return,
             Err(error) => return tracing::error!(%error, "the initial prompt is not sent"),
         }

@@ -10,9 +10,10 @@ use axum::response::sse::Event;
 use futures_util::stream;
 use serde::Serialize;
 
-use super::{SingleAgent, Warning, event_text, stream as event_stream, time};
+use super::{SingleAgent, Warning, stream as event_stream, time};
 use crate::agent::{AgentEvent, Subscription, Told};
 use crate::domain::{AgentStatus, AgentType, EventId, Fence, MessageRole};
+use crate::http::event_text;
 
 #[derive(Serialize)]
 struct MessageUpdateBody<'a> {

@@ -40,8 +40,12 @@ fn text(error: &SendError) -> String {
         SendError::Unresponsive => {
             "failed to send message: failed to wait for processing to start: timeout waiting for condition".to_owned()
         }
-        SendError::Empty | SendError::TooLong | SendError::Busy | SendError::Ended | SendError::NoKeys | SendError::Remote(_) => {
-            error.to_string()
-        }
+        SendError::Empty
+        | SendError::TooLong
+        | SendError::Busy
+        | SendError::Asks
+        | SendError::Ended
+        | SendError::NoKeys
+        | SendError::Remote(_) => error.to_string(),
     }
 }

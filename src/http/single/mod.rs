@@ -8,7 +8,6 @@ mod allowed_origins;
 mod chat;
 mod cors;
 mod document;
-mod event_text;
 mod events;
 mod list;
 mod message;

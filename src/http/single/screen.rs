@@ -6,9 +6,9 @@ use axum::response::sse::Event;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use super::event_text;
 use super::reply::{Refusal, Schemas};
 use super::{SingleAgent, stream as event_stream};
+use crate::http::event_text;
 
 #[derive(Serialize)]
 struct ScreenUpdateBody<'a> {

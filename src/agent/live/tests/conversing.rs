@@ -56,6 +56,52 @@ async fn identical_exchanges_with_a_program_that_redraws_everything_do_not_wedge
 }
 
 #[tokio::test]
+async fn an_answer_longer_than_the_screen_is_whole_each_time() {
+    let (agent, mut events) = stable(script("while read -r word; do seq -f \"$word %.0f\" 1500; done")).await;
+    for word in ["first", "second"] {
+        within(agent.send_user(word)).await.unwrap();
+        until_stable(&mut events).await;
+        let messages = agent.messages();
+        let answer: Vec<&str> = messages.last().unwrap().content.lines().collect();
+        let expected: Vec<String> = (1..=1500).map(|number| format!("{word} {number}")).collect();
+        assert_eq!(answer, expected);
+    }
+    assert!(agent.screen().lines().count() <= 100, "the screen is a screen");
+}
+
+#[tokio::test]
+async fn an_answer_that_repeats_one_line_is_whole() {
+    let (agent, mut events) = stable(script("while read -r word; do yes same | head -n 500; done")).await;
+    within(agent.send_user("go")).await.unwrap();
+    until_stable(&mut events).await;
+    assert_eq!(*agent.messages().last().unwrap().content, *vec!["same"; 500].join("\n"));
+}
+
+#[tokio::test]
+async fn a_question_of_the_agent_takes_keys_and_no_message() {
+    let asks = r#"
+        printf '> '
+        while IFS= read -r said; do
+            printf '\033[2J\033[HRun %s?\n \342\235\257 1. Yes\n   2. No\n\nEsc to cancel\n' "$said"
+            IFS= read -r answer
+            printf '\033[2J\033[Hanswered %s\n> ' "$answer"
+        done"#;
+    let (agent, mut events) = stable(SpawnOptions { agent_type: AgentType::Claude, ..script(asks) }).await;
+    assert!(!agent.asks());
+    within(agent.send_user("it")).await.unwrap();
+    until_stable(&mut events).await;
+    assert!(agent.asks());
+    assert_eq!(agent.send_user("no, do not").await, Err(SendError::Asks));
+    let takes_messages = agent.until_idle();
+    tokio::pin!(takes_messages);
+    assert!(futures_util::poll!(&mut takes_messages).is_pending(), "it does not take a message yet");
+    within(agent.send_raw("2\r")).await.unwrap();
+    assert!(within(takes_messages).await);
+    assert!(!agent.asks());
+    assert_eq!(said(&agent.messages()).last(), Some(&(Agent, "answered 2")));
+}
+
+#[tokio::test]
 async fn a_shell_with_a_dollar_prompt_is_spoken_to() {
     let (agent, mut events) = stable(options("bash", &["--norc", "--noprofile", "-i"])).await;
     for _ in 0..2 {

@@ -1,5 +1,7 @@
 //! `GET /v1/agents/{id}/events`
 
+use std::borrow::Cow;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -7,24 +9,23 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::event_stream;
 use crate::agent::{AgentError, AgentEvent, Told};
 use crate::domain::{AgentId, AgentStatus, AgentType, EventId, Message, MessageRole, Principal};
-use crate::http::App;
-use crate::http::extract::Path;
+use crate::http::extract::{Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::{App, event_text};
 use crate::session::Claims;
 
 /// Data of a `message_update` event: a message is new, or has changed.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MessageUpdate {
+pub(super) struct MessageUpdate<'a> {
     id: i64,
     role: MessageRole,
-    #[schema(value_type = String)]
-    message: std::sync::Arc<str>,
+    message: Cow<'a, str>,
     time: DateTime<Utc>,
 }
 
@@ -35,11 +36,21 @@ struct StatusChange {
     agent_type: AgentType,
 }
 
+/// How events are told.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventsQuery {
+    /// Long messages are told whole: without it, one of more than 124 KiB by a note and its end, since clients read lines of bounded size.
+    #[serde(default)]
+    resume: bool,
+}
+
 /// What happens, as it happens: first the conversation so far and the status, then each change. Every event has an id; with that of the
 /// last one in `Last-Event-ID`, the stream goes on after it. The stream of an agent that has ended has what was said, and ends.
 #[utoipa::path(get, path = "/v1/agents/{id}/events", tag = "agent protocol", security(("bearer" = [])),
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
+        EventsQuery,
         ("last-event-id" = Option<String>, Header, description = "The last event that was received, to go on after it"),
     ),
     responses(
@@ -53,18 +64,19 @@ pub(super) async fn get_agent_events(
     Extension(principal): Extension<Principal>,
     Extension(claims): Extension<Claims>,
     Path(id): Path<AgentId>,
+    Query(EventsQuery { resume: whole }): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let seen = last_event_id(&headers)?;
     let agent = match app.agents.live(&principal, id).await {
-        Err(AgentError::NotRunning) => return Ok(what_was_said(app, &principal, claims, id, seen).await?),
+        Err(AgentError::NotRunning) => return Ok(what_was_said(app, &principal, claims, id, (seen, whole)).await?),
         agent => agent?,
     };
     let agent_type = agent.agent_type();
     let events = stream::unfold(agent.subscribe(seen), |mut subscription| async move {
         subscription.next().await.map(|told| (told, subscription))
     });
-    Ok(event_stream::serve(app, claims, events.map(move |told| write(told, agent_type))))
+    Ok(event_stream::serve(app, claims, events.map(move |told| write(told, agent_type, whole))))
 }
 
 /// The end of the stream of an agent that has ended. Browsers connect again when a stream ends, until the answer is 204.
@@ -73,11 +85,11 @@ async fn what_was_said(
     principal: &Principal,
     claims: Claims,
     id: AgentId,
-    seen: Option<EventId>,
+    (seen, whole): (Option<EventId>, bool),
 ) -> Result<Response, AgentError> {
     let messages = app.agents.messages(principal, id).await?;
     let news = Told::again(&messages, seen).into_iter().filter_map(|told| match told.event {
-        AgentEvent::MessageUpdate(message) => Some(write_message(told.id, message)),
+        AgentEvent::MessageUpdate(message) => Some(write_message(told.id, &message, whole)),
         AgentEvent::StatusChange(_) => None,
     });
     let news: Vec<Event> = news.collect();
@@ -94,15 +106,16 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>, Prob
     id.map(Some).ok_or_else(|| Problem::field("header.last-event-id", "expected the id of an event of this agent"))
 }
 
-fn write(told: Told, agent_type: AgentType) -> Event {
+fn write(told: Told, agent_type: AgentType, whole: bool) -> Event {
     match told.event {
-        AgentEvent::MessageUpdate(message) => write_message(told.id, message),
+        AgentEvent::MessageUpdate(message) => write_message(told.id, &message, whole),
         AgentEvent::StatusChange(status) => event(told.id, "status_change", &StatusChange { status, agent_type }),
     }
 }
 
-fn write_message(id: EventId, message: Message) -> Event {
-    let data = MessageUpdate { id: message.id, role: message.role, message: message.content, time: message.time };
+fn write_message(id: EventId, message: &Message, whole: bool) -> Event {
+    let text = if whole { Cow::Borrowed(&*message.content) } else { event_text::message(&message.content) };
+    let data = MessageUpdate { id: message.id, role: message.role, message: text, time: message.time };
     event(id, "message_update", &data)
 }
 

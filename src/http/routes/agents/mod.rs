@@ -98,6 +98,7 @@ impl From<SendError> for Problem {
         match error {
             SendError::Empty | SendError::TooLong | SendError::NoKeys => Self::field("body.content", error.to_string()),
             SendError::Busy => Self::new(Code::AgentBusy).with_detail(error.to_string()),
+            SendError::Asks => Self::new(Code::AgentAsks).with_detail(error.to_string()),
             SendError::Unresponsive => Self::new(Code::AgentUnresponsive).with_detail(error.to_string()),
             SendError::Ended => Self::new(Code::AgentNotRunning),
             SendError::Remote(error) => error.into(),

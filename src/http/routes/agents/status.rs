@@ -14,6 +14,10 @@ use crate::http::problem::{Problem, ProblemBody};
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AgentStatusResponse {
     status: AgentStatus,
+    /// Whether it waits for the answer to a question, which its last message shows, and takes keys only: a `raw` message. Told of agents
+    /// in a terminal of this deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asks: Option<bool>,
     agent_type: AgentType,
     transport: Transport,
 }
@@ -33,5 +37,7 @@ pub(super) async fn get_agent_status(
 ) -> Result<Json<AgentStatusResponse>, Problem> {
     let agent = app.agents.live(&principal, id).await?;
     agent.reachable()?;
-    Ok(Json(AgentStatusResponse { status: agent.status(), agent_type: agent.agent_type(), transport: agent.transport() }))
+    let transport = agent.transport();
+    let asks = (transport == Transport::Pty).then(|| agent.asks());
+    Ok(Json(AgentStatusResponse { status: agent.status(), asks, agent_type: agent.agent_type(), transport }))
 }

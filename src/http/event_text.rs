@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 
 /// Largest text of a message in an event, as it is written in JSON: 128 KiB, with room for the rest of the event.
-pub(super) const MAX_MESSAGE: usize = 124 * 1024;
+const MAX_MESSAGE: usize = 124 * 1024;
 /// The same of a screen: 256 KiB, with room for the rest.
-pub(super) const MAX_SCREEN: usize = 252 * 1024;
+const MAX_SCREEN: usize = 252 * 1024;
 
 /// What a shortened message begins with.
 const CUT: &str = "[… the beginning is left out here; GET messages has the whole message]\n";
