@@ -94,7 +94,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         ]);
     }
     memories.row(&["1, coder/agentapi 0.12.1", "31 MB", "", "31 MB", "", ""]);
-    memories.note("An agent is `cat`, type `custom`, in a terminal of the default size (80 × 1000). 1 MB is 10⁶ bytes. “for each agent” is what RSS is more than without any.");
+    memories.note("An agent is `cat`, type `custom`, in a terminal of the default size (80 × 1000). 1 MB is 10⁶ bytes. “for each agent” is what RSS is more than without any. The first brings in what the next need no more: code of the server, and 2 MB that the making of a terminal needs for a moment.");
     memories.note("coder/agentapi is a process an agent; its figure was measured elsewhere, not in this run.");
     Ok(vec![costs, memories])
 }
