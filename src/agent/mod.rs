@@ -11,6 +11,7 @@ mod format;
 mod history;
 mod launch;
 mod live;
+mod pipes;
 mod pty;
 mod remote;
 mod supervisor;
@@ -20,7 +21,7 @@ mod typing;
 mod uploads;
 mod workspace;
 
-pub use self::acp::{AcpError, AcpOptions, Entry};
+pub use self::acp::{AcpError, AcpOptions, Entry, Leave};
 pub use self::history::{History, HistoryError, Kept};
 pub use self::launch::{Launch, SpawnError, environment, whole_environment};
 pub use self::live::{

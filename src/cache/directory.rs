@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Cache, Kind, Policy};
-use crate::domain::{Changed, Email, Slug, TenantId, TenantScope, UserId, UserRole};
+use crate::domain::{Email, Slug, TenantId, TenantScope, UserId, UserRole, Whose};
 use crate::postgres::{Database, DatabaseError};
 
 /// Changes are announced, and then forgotten everywhere; the lives bound how long one that nobody heard of is not seen.
@@ -87,10 +87,10 @@ impl Directory {
     }
 
     /// Forgets what is cached of what was changed, here and where it is shared.
-    pub async fn changed(&self, changed: Changed) {
+    pub async fn changed(&self, changed: Whose) {
         let forgotten = match changed {
-            Changed::Tenant(tenant) => self.cache.invalidate(&TENANT, tenant, tenant).await,
-            Changed::User(tenant, user) => self.cache.invalidate(&USER, tenant, user).await,
+            Whose::Tenant(tenant) => self.cache.invalidate(&TENANT, tenant, tenant).await,
+            Whose::User(tenant, user) => self.cache.invalidate(&USER, tenant, user).await,
         };
         if let Err(error) = forgotten {
             tracing::warn!(%error, %changed, "what is cached of it in Redis may be shown for some minutes");

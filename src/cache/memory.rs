@@ -76,13 +76,14 @@ impl MemoryCacheStore {
     }
 
     /// As [`CacheStore::get`].
-    pub(super) fn find(&self, key: &CacheKey) -> Option<Value> {
+    #[must_use]
+    pub fn find(&self, key: &CacheKey) -> Option<Value> {
         let now = Instant::now();
         self.lock().entries.get(key).filter(|entry| now < entry.ends)?.value.clone()
     }
 
     /// As [`CacheStore::add`].
-    pub(super) fn keep(&self, key: &CacheKey, value: &Value, life: Duration) -> bool {
+    pub fn keep(&self, key: &CacheKey, value: &Value, life: Duration) -> bool {
         let now = Instant::now();
         let mut table = self.lock();
         let is_taken = table.entries.get(key).is_some_and(|entry| now < entry.ends);
@@ -93,7 +94,7 @@ impl MemoryCacheStore {
     }
 
     /// As [`CacheStore::invalidate`].
-    pub(super) fn quarantine(&self, key: &CacheKey, time: Duration) {
+    pub fn quarantine(&self, key: &CacheKey, time: Duration) {
         let ends = Instant::now() + time;
         self.lock().put(key, None, ends, self.capacity);
     }

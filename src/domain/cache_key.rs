@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{TenantId, UserId};
+use super::{AgentId, TenantId, UserId};
 
 /// A key in a cache: `cache:{tenant}:{kind}:{id}`. It is made of ids alone, never of a caller's text, and no two tenants share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,6 +12,7 @@ pub struct CacheKey(Arc<str>);
 /// What names a thing within its tenant and kind: an id that the server makes itself.
 pub trait CacheId: fmt::Display + Send + Sync {}
 
+impl CacheId for AgentId {}
 impl CacheId for TenantId {}
 impl CacheId for UserId {}
 

@@ -3,7 +3,6 @@
 mod agent;
 mod approval;
 mod cache_key;
-mod changed;
 mod event_id;
 mod id;
 mod keyring;
@@ -14,19 +13,18 @@ mod random;
 mod remote_url;
 mod request_key;
 mod service;
-mod sessions_of;
 mod store;
 mod tenant;
 mod tenant_limits;
 mod timeline;
 mod user;
+mod whose;
 
 pub use self::agent::{
     Agent, AgentKind, AgentState, AgentType, NewAcp, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
 };
 pub use self::approval::{Approval, ApprovalOption, ApprovalPolicy, ApprovalState, NewApproval};
 pub use self::cache_key::{CacheId, CacheKey};
-pub use self::changed::Changed;
 pub use self::event_id::{EventId, Fence};
 pub use self::id::{AgentId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
@@ -37,12 +35,12 @@ pub use self::random::random_bytes;
 pub use self::remote_url::RemoteUrl;
 pub use self::request_key::{Asked, IdempotencyKey, RequestKey};
 pub use self::service::Service;
-pub use self::sessions_of::SessionsOf;
 pub use self::store::StoreUnavailable;
 pub use self::tenant::{Slug, Tenant, TenantScope};
 pub use self::tenant_limits::{LimitOverride, TenantLimits};
 pub use self::timeline::{TimelineEntry, TimelineKind};
 pub use self::user::{Email, User, UserRole};
+pub use self::whose::Whose;
 
 /// A rule that a text broke on its way into a domain type; says what is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -49,27 +49,75 @@ pub(super) async fn answer_at_owner(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.extensions().get::<PassedOn>().is_some() {
+    let is_read = request.method() == Method::GET;
+    if app.agents.is_here(&principal, id) {
         return next.run(request).await;
     }
-    match app.agents.whereabouts(&principal, id).await {
-        Ok(Whereabouts::Elsewhere(owner)) => pass_on(&app, &principal, owner, request, next).await,
-        Ok(Whereabouts::Here | Whereabouts::Nowhere) => next.run(request).await,
-        Err(error) => Problem::from(error).into_response(),
+    if request.extensions().get::<PassedOn>().is_some() {
+        // Who passed a read on may have gone by what it remembered. What changes an agent is passed on only by what is written.
+        return if is_read { Problem::new(Code::AgentNotHere).into_response() } else { next.run(request).await };
     }
-}
-
-async fn pass_on(app: &App, principal: &Principal, owner: ReplicaId, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match ask(app, principal, owner, &parts, body).await {
-        Ok(answer) => answer,
-        // What was said is written down.
-        Err(_) if is_history(&parts) => next.run(Request::from_parts(parts, Body::empty())).await,
-        Err(problem) => problem.with_detail("the agent lives on another server, which does not answer").into_response(),
+    let before = if is_read { ask_remembered(&app, &principal, id, &parts).await } else { None };
+    if let Some((_, Asked::Answered(answer))) = before {
+        return answer;
+    }
+    let owner = match app.agents.whereabouts(&principal, id).await {
+        Ok(Whereabouts::Elsewhere(owner)) => owner,
+        Ok(Whereabouts::Here | Whereabouts::Nowhere) => return next.run(Request::from_parts(parts, body)).await,
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    match before {
+        // It was remembered rightly, and there is no more to be had.
+        Some((asked, outcome)) if asked == owner => told(outcome, parts, next).await,
+        _ => {
+            let outcome = ask(&app, &principal, owner, &parts, body).await;
+            told(outcome, parts, next).await
+        }
     }
 }
 
-async fn ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, body: Body) -> Result<Response, Problem> {
+/// What came of a request that was passed on.
+enum Asked {
+    /// The owner's answer.
+    Answered(Response),
+    /// The agent does not live there.
+    NotThere,
+    /// No answer came.
+    Failed(Problem),
+}
+
+/// Asks the server that is remembered to be an agent's, if one is. Without an answer it is forgotten.
+async fn ask_remembered(app: &App, principal: &Principal, id: AgentId, parts: &Parts) -> Option<(ReplicaId, Asked)> {
+    let owner = app.agents.remembered_owner(principal, id)?;
+    let outcome = ask(app, principal, owner, parts, Body::empty()).await;
+    if !matches!(outcome, Asked::Answered(_)) {
+        app.agents.forget_owner(principal, id);
+    }
+    Some((owner, outcome))
+}
+
+/// The answer to who asked.
+async fn told(outcome: Asked, parts: Parts, next: Next) -> Response {
+    match outcome {
+        Asked::Answered(answer) => answer,
+        // It begins or ends a life at this moment: what is written of it can be told here as well.
+        Asked::NotThere => next.run(Request::from_parts(parts, Body::empty())).await,
+        // What was said is written down.
+        Asked::Failed(_) if is_history(&parts) => next.run(Request::from_parts(parts, Body::empty())).await,
+        Asked::Failed(problem) => problem.with_detail("the agent lives on another server, which does not answer").into_response(),
+    }
+}
+
+async fn ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, body: Body) -> Asked {
+    match try_ask(app, principal, owner, parts, body).await {
+        Ok(answer) if answer.status() == Code::AgentNotHere.status() => Asked::NotThere,
+        Ok(answer) => Asked::Answered(answer),
+        Err(problem) => Asked::Failed(problem),
+    }
+}
+
+async fn try_ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let gone = || Problem::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER);
     let url = app.replicas.url(owner).await?.ok_or_else(gone)?;
     let request = passed_on(app, principal, owner, &url, parts, body)?;

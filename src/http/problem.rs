@@ -63,6 +63,7 @@ codes! {
     IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT, "A request with this Idempotency-Key is being answered";
     QueueFull = "queue_full", CONFLICT, "As many messages wait for the agent as may";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    AgentNotHere = "agent_not_here", MISDIRECTED_REQUEST, "The agent lives on another server";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request is not valid";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request";

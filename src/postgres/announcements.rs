@@ -1,4 +1,5 @@
-//! Telling all servers that sessions end, and that rows changed: `NOTIFY` in the transaction of the change, heard once it is committed.
+//! Telling all servers that sessions end, that rows changed, and that a server joined: `NOTIFY` in the transaction of the change, heard
+//! once it is committed.
 //!
 //! What is heard is no more than a hint where to look. The truth is in the rows (of sessions, `users.session_epoch`), so that whoever
 //! was not listening can find out later, and a notification that somebody else sends ends nobody's session.
@@ -9,11 +10,13 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
 
 use super::{Database, DatabaseError};
-use crate::domain::{Changed, SessionsOf};
+use crate::domain::{ReplicaId, Whose};
 
 const SESSION_ENDS: &str = "agentapi_session_ends";
 
 const CHANGES: &str = "agentapi_changes";
+
+const REPLICA_JOINS: &str = "agentapi_replica_joins";
 
 /// After so long a silence the connection is tried: a peer that vanished sends no reset.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -25,9 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announcement {
     /// These sessions end.
-    SessionsEnd(SessionsOf),
+    SessionsEnd(Whose),
     /// This changed.
-    Changed(Changed),
+    Changed(Whose),
+    /// This server counts as living from now on.
+    ReplicaJoined(ReplicaId),
 }
 
 impl Announcement {
@@ -35,6 +40,7 @@ impl Announcement {
         match channel {
             SESSION_ENDS => payload.parse().ok().map(Self::SessionsEnd),
             CHANGES => payload.parse().ok().map(Self::Changed),
+            REPLICA_JOINS => payload.parse().ok().map(Self::ReplicaJoined),
             _ => None,
         }
     }
@@ -63,7 +69,7 @@ impl Database {
         let mut listener = PgListener::connect_with(&own).await?;
         // Whoever listens must know when it did not.
         listener.eager_reconnect(false);
-        listener.listen_all([SESSION_ENDS, CHANGES]).await?;
+        listener.listen_all([SESSION_ENDS, CHANGES, REPLICA_JOINS]).await?;
         Ok(Announcements { listener })
     }
 }
@@ -106,6 +112,7 @@ pub(super) async fn announce(
     let (channel, payload) = match announcement {
         Announcement::SessionsEnd(whose) => (SESSION_ENDS, whose.to_string()),
         Announcement::Changed(changed) => (CHANGES, changed.to_string()),
+        Announcement::ReplicaJoined(id) => (REPLICA_JOINS, id.to_string()),
     };
     sqlx::query("SELECT pg_notify($1, $2)").bind(channel).bind(payload).execute(&mut **transaction).await?;
     Ok(())

@@ -36,6 +36,17 @@ pub enum Written {
     NoAgent,
 }
 
+impl Written {
+    /// By whether the life goes on; nothing where there is no agent.
+    pub(super) const fn of(goes_on: Option<bool>) -> Self {
+        match goes_on {
+            Some(true) => Self::Stored,
+            Some(false) => Self::LifeIsOver,
+            None => Self::NoAgent,
+        }
+    }
+}
+
 impl TryFrom<MessageRow> for Message {
     type Error = DatabaseError;
 
@@ -79,7 +90,7 @@ impl<'a> Messages<'a> {
         let queued: Vec<Option<Uuid>> = messages.iter().map(|message| Some(asked.get(&message.id)?.queued?.as_uuid())).collect();
         let mut transaction = self.database.begin(self.scope).await?;
         // The lock keeps the life from being declared over until these are written.
-        let known: Option<bool> = sqlx::query_scalar(
+        let goes_on: Option<bool> = sqlx::query_scalar(
             "WITH life AS (
                  SELECT fence = $3 AND state = 'running' AS goes_on FROM agents WHERE tenant_id = $1 AND id = $2 FOR SHARE
              ), written AS (
@@ -113,11 +124,7 @@ impl<'a> Messages<'a> {
         .fetch_optional(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(match known {
-            Some(true) => Written::Stored,
-            Some(false) => Written::LifeIsOver,
-            None => Written::NoAgent,
-        })
+        Ok(Written::of(goes_on))
     }
 
     /// What the request with this key asked for, as a digest, and which entry of the queue it was; nothing if no message came of it.

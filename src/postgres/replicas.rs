@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Database, DatabaseError};
+use super::announcements::announce;
+use super::{Announcement, Database, DatabaseError};
 use crate::domain::{AgentId, Fence, ReplicaId};
 
 /// The servers that share this database.
@@ -34,19 +35,22 @@ impl<'a> Replicas<'a> {
         Self { database }
     }
 
-    /// Counts a server as living, reached at `url`.
+    /// Counts a server as living, reached at `url`, and tells the others.
     ///
     /// # Errors
     /// If Postgres fails.
     pub async fn register(&self, id: ReplicaId, url: &str) -> Result<(), DatabaseError> {
+        let mut transaction = self.database.pool.begin().await?;
         sqlx::query(
             "INSERT INTO replicas (id, url) VALUES ($1, $2)
              ON CONFLICT (id) DO UPDATE SET url = excluded.url, registered_at = now()",
         )
         .bind(id.as_uuid())
         .bind(url)
-        .execute(&self.database.pool)
+        .execute(&mut *transaction)
         .await?;
+        announce(&mut transaction, Announcement::ReplicaJoined(id)).await?;
+        transaction.commit().await?;
         Ok(())
     }
 

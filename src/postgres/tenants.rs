@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::announcements::announce;
 use super::{Action, Announcement, AuditEntry, Database, DatabaseError, audit};
-use crate::domain::{Changed, SessionsOf, Slug, Tenant, TenantId, TenantScope};
+use crate::domain::{Slug, Tenant, TenantId, TenantScope, Whose};
 
 /// The tenants.
 #[derive(Debug)]
@@ -115,8 +115,8 @@ impl<'a> Tenants<'a> {
             .await?;
         let entry = AuditEntry::by_operator(Action::TenantSuspend, scope.tenant().to_string());
         audit::insert(&mut transaction, scope, &entry).await?;
-        announce(&mut transaction, Announcement::Changed(Changed::Tenant(scope.tenant()))).await?;
-        announce(&mut transaction, Announcement::SessionsEnd(SessionsOf::Tenant(scope.tenant()))).await?;
+        announce(&mut transaction, Announcement::Changed(Whose::Tenant(scope.tenant()))).await?;
+        announce(&mut transaction, Announcement::SessionsEnd(Whose::Tenant(scope.tenant()))).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -133,7 +133,7 @@ impl<'a> Tenants<'a> {
             .await?;
         let entry = AuditEntry::by_operator(Action::TenantResume, scope.tenant().to_string());
         audit::insert(&mut transaction, scope, &entry).await?;
-        announce(&mut transaction, Announcement::Changed(Changed::Tenant(scope.tenant()))).await?;
+        announce(&mut transaction, Announcement::Changed(Whose::Tenant(scope.tenant()))).await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -63,7 +63,7 @@ impl<'a> Timeline<'a> {
         let events: Vec<i64> = entries.iter().map(|entry| entry.event.as_i64()).collect();
         let mut transaction = self.database.begin(self.scope).await?;
         // The lock keeps the life from being declared over until these are written.
-        let known: Option<bool> = sqlx::query_scalar(
+        let goes_on: Option<bool> = sqlx::query_scalar(
             "WITH life AS (
                  SELECT fence = $3 AND state = 'running' AS goes_on FROM agents WHERE tenant_id = $1 AND id = $2 FOR SHARE
              ), written AS (
@@ -85,15 +85,11 @@ impl<'a> Timeline<'a> {
         .bind(events)
         .fetch_optional(&mut *transaction)
         .await?;
-        if known == Some(true) && !approvals.is_empty() {
+        if goes_on == Some(true) && !approvals.is_empty() {
             self.insert_approvals(&mut transaction, agent, life, approvals).await?;
         }
         transaction.commit().await?;
-        Ok(match known {
-            Some(true) => Written::Stored,
-            Some(false) => Written::LifeIsOver,
-            None => Written::NoAgent,
-        })
+        Ok(Written::of(goes_on))
     }
 
     async fn insert_approvals(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::announcements::announce;
 use super::{Action, Announcement, AuditEntry, Database, DatabaseError, audit};
-use crate::domain::{Changed, Email, PasswordHash, SessionId, SessionsOf, TenantId, TenantScope, User, UserId, UserRole};
+use crate::domain::{Email, PasswordHash, SessionId, TenantId, TenantScope, User, UserId, UserRole, Whose};
 
 /// The users of a tenant.
 #[derive(Debug)]
@@ -212,9 +212,9 @@ impl<'a> Users<'a> {
         if let Some(user) = id {
             audit::insert(&mut transaction, self.scope, &AuditEntry::by_operator(action, user.to_string())).await?;
             let tenant = self.scope.tenant();
-            announce(&mut transaction, Announcement::Changed(Changed::User(tenant, user))).await?;
+            announce(&mut transaction, Announcement::Changed(Whose::User(tenant, user))).await?;
             if action != Action::UserEnable {
-                announce(&mut transaction, Announcement::SessionsEnd(SessionsOf::User(tenant, user))).await?;
+                announce(&mut transaction, Announcement::SessionsEnd(Whose::User(tenant, user))).await?;
             }
         }
         transaction.commit().await?;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::domain::ReplicaId;
 use crate::postgres::{Database, DatabaseError, Replica};
@@ -18,8 +18,12 @@ const LEASE_BEATS: u32 = 3;
 /// Heartbeats in a row that a lease must be seen to be missing: a Redis that was started empty has none, until the living renew theirs.
 const MISSING_BEATS: u32 = 2;
 
-/// Heartbeats to leave out where there is nobody to hear them.
-const ALONE_FACTOR: u32 = 2;
+/// A server that knows of no other gives a sign of life in one heartbeat of so many: each is billed on Upstash, and nobody is there to
+/// hear it. As soon as it hears of another, it gives one that lasts as usual.
+const ALONE_FACTOR: u32 = 8;
+
+/// Longest that a look at who is written may take.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The servers that act as one. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +34,8 @@ struct Inner {
     known: Mutex<Known>,
     /// Told each time that it is read anew who lives.
     read: watch::Sender<()>,
+    /// Told when another server may have joined.
+    called: Notify,
 }
 
 /// What it takes to be one of several servers.
@@ -50,6 +56,8 @@ pub struct ReplicasParts {
 struct Known {
     /// The others, and for how many heartbeats the lease of each has been missing.
     others: HashMap<ReplicaId, Other>,
+    /// Time from the last heartbeat to the next, by which the lease was made to last.
+    interval: Duration,
 }
 
 struct Other {
@@ -66,11 +74,18 @@ pub enum Beat {
     Revived,
 }
 
+/// Whether this server is among those that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Listed,
+    Missing,
+}
+
 impl Replicas {
     /// A server that has not joined yet.
     #[must_use]
     pub fn new(parts: ReplicasParts) -> Self {
-        Self(Arc::new(Inner { parts, known: Mutex::default(), read: watch::Sender::new(()) }))
+        Self(Arc::new(Inner { parts, known: Mutex::default(), read: watch::Sender::new(()), called: Notify::new() }))
     }
 
     /// This server.
@@ -106,11 +121,36 @@ impl Replicas {
         Ok(())
     }
 
-    /// Time until the next heartbeat.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        let heartbeat = self.0.parts.heartbeat;
-        if self.lock().others.is_empty() { heartbeat * ALONE_FACTOR } else { heartbeat }
+    /// Says that the server `id` has joined.
+    pub fn joined(&self, id: ReplicaId) {
+        if id != self.id() {
+            self.missed_joining();
+        }
+    }
+
+    /// Says that others may have joined unheard.
+    pub fn missed_joining(&self) {
+        self.0.called.notify_one();
+    }
+
+    /// Done when a heartbeat is due after one that began at `last`: in time, or at once where this server was alone then and hears that it
+    /// no longer is. Who was not goes on in time, however many join: others' leases are to be missed twice with a heartbeat in between.
+    pub async fn due(&self, last: Instant) {
+        let interval = self.lock().interval;
+        loop {
+            tokio::select! {
+                () = sleep_until(last + interval) => return,
+                () = self.0.called.notified() => {
+                    if interval == self.0.parts.heartbeat {
+                        continue;
+                    }
+                    // Where Postgres fails, a heartbeat finds out why.
+                    if !matches!(self.look().await, Ok(Some(_))) || !self.is_alone() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// One heartbeat: renews the lease, looks who lives, and buries who does not.
@@ -118,23 +158,28 @@ impl Replicas {
     /// # Errors
     /// If Postgres fails.
     pub async fn beat(&self) -> Result<Beat, DatabaseError> {
-        let ReplicasParts { id, url, database, heartbeat, .. } = &self.0.parts;
-        let replicas = database.replicas();
-        // Postgres may hang: the lease is renewed all the same, and in time.
-        let (leases, written) = tokio::join!(self.renew(), timeout(*heartbeat, replicas.list()));
-        let Ok(written) = written else { return Ok(Beat::Regular) };
-        let written = written?;
-        let revived = !written.iter().any(|replica| replica.id == *id);
-        if revived {
-            replicas.register(*id, url).await?;
+        let ReplicasParts { id, url, database, .. } = &self.0.parts;
+        let (leases, looked) = if self.is_alone() {
+            // First, so that the lease is no longer than whoever is found may rely on.
+            let looked = self.look().await;
+            (self.renew().await, looked)
+        } else {
+            // Postgres may hang: the lease is renewed all the same, and in time.
+            tokio::join!(self.renew(), self.look())
+        };
+        let Some(look) = looked? else { return Ok(Beat::Regular) };
+        if look == Look::Missing {
+            database.replicas().register(*id, url).await?;
         }
-        self.learn(written);
         for dead in self.judge(&leases) {
-            let agents = replicas.bury(dead).await?;
+            let agents = database.replicas().bury(dead).await?;
             tracing::warn!(replica.id = %dead, agents, "a server died: its agents are lost");
             self.forget(dead);
         }
-        Ok(if revived { Beat::Revived } else { Beat::Regular })
+        Ok(match look {
+            Look::Listed => Beat::Regular,
+            Look::Missing => Beat::Revived,
+        })
     }
 
     /// Where a server is reached; nothing if it does not count as living.
@@ -149,6 +194,9 @@ impl Replicas {
         let written = self.0.parts.database.replicas().list().await?;
         let url = written.iter().find(|replica| replica.id == id).map(|replica| replica.url.clone());
         self.learn(written);
+        if url.is_some() {
+            self.missed_joining();
+        }
         Ok(url)
     }
 
@@ -161,12 +209,30 @@ impl Replicas {
         }
     }
 
+    fn is_alone(&self) -> bool {
+        self.lock().others.is_empty()
+    }
+
+    /// Reads who is written, and takes it in; nothing if Postgres takes too long to tell.
+    async fn look(&self) -> Result<Option<Look>, DatabaseError> {
+        let ReplicasParts { id, database, heartbeat, .. } = &self.0.parts;
+        let Ok(written) = timeout(LOOK.min(*heartbeat), database.replicas().list()).await else { return Ok(None) };
+        let written = written?;
+        let look = if written.iter().any(|replica| replica.id == *id) { Look::Listed } else { Look::Missing };
+        self.learn(written);
+        Ok(Some(look))
+    }
+
     /// Renews the lease. Returns of the servers known so far whether the lease of each lasts; of none if Redis cannot tell.
     async fn renew(&self) -> HashMap<ReplicaId, bool> {
-        let ReplicasParts { id, redis, .. } = &self.0.parts;
+        let ReplicasParts { id, redis, heartbeat, .. } = &self.0.parts;
+        let (others, interval) = {
+            let mut known = self.lock();
+            known.interval = if known.others.is_empty() { *heartbeat * ALONE_FACTOR } else { *heartbeat };
+            (known.others.keys().copied().collect::<Vec<_>>(), known.interval)
+        };
         let Some(redis) = redis else { return HashMap::new() };
-        let lease = self.interval() * LEASE_BEATS;
-        let others: Vec<ReplicaId> = self.lock().others.keys().copied().collect();
+        let lease = interval * LEASE_BEATS;
         let keys: Vec<Key> = others.iter().copied().map(Key::replica).collect();
         match redis.renew_lease(Key::replica(*id), lease, &keys).await {
             Ok(lasts) => others.into_iter().zip(lasts).collect(),

@@ -17,7 +17,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::broadcast;
 
 use crate::config;
-use crate::domain::{KeyRing, Principal, SessionId, SessionsOf, StoreUnavailable, TenantScope, User, UserRole};
+use crate::domain::{KeyRing, Principal, SessionId, StoreUnavailable, TenantScope, User, UserRole, Whose};
 
 pub use self::memory::MemorySessionStore;
 pub use self::redis::RedisSessionStore;
@@ -63,7 +63,7 @@ pub struct Sessions {
     idle: Duration,
     absolute: TimeDelta,
     cap: usize,
-    ended: broadcast::Sender<SessionsOf>,
+    ended: broadcast::Sender<Whose>,
 }
 
 impl Sessions {
@@ -194,7 +194,7 @@ impl Sessions {
 
     /// Hears of it when sessions end otherwise than by time, as far as this server knows. Some may be missed by a slow listener, who is told so.
     #[must_use]
-    pub fn endings(&self) -> broadcast::Receiver<SessionsOf> {
+    pub fn endings(&self) -> broadcast::Receiver<Whose> {
         self.ended.subscribe()
     }
 
@@ -207,7 +207,7 @@ impl Sessions {
     }
 
     /// Tells whoever hears of [`Sessions::endings`] that some of these sessions have ended, perhaps not by this server.
-    pub fn tell_ended(&self, whose: SessionsOf) {
+    pub fn tell_ended(&self, whose: Whose) {
         // Nobody may be listening.
         let _ = self.ended.send(whose);
     }

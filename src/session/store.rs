@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Claims;
-use crate::domain::{SessionId, SessionsOf, StoreUnavailable, TenantId, UserId};
+use crate::domain::{SessionId, StoreUnavailable, TenantId, UserId, Whose};
 
 /// Whose sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,8 +22,8 @@ impl Owner {
         Self { tenant: claims.tenant, user: claims.user }
     }
 
-    pub(super) const fn sessions(self) -> SessionsOf {
-        SessionsOf::User(self.tenant, self.user)
+    pub(super) const fn sessions(self) -> Whose {
+        Whose::User(self.tenant, self.user)
     }
 }
 

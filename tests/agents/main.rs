@@ -211,10 +211,10 @@ async fn codex_waits_for_an_approval() {
     let Some(programs) = installed("codex") else { return };
     let model = StandIn::start().await;
     let base_url = format!("model_providers.key.base_url=\"{}/v1\"", model.url);
-    let args = ["--sandbox", "danger-full-access", "--ask-for-approval", "untrusted", "-c", &base_url, "--model", "stand-in"];
+    let args = ["--sandbox", "read-only", "--ask-for-approval", "on-request", "-c", &base_url, "--model", "stand-in"];
     let body = json!({"type": "codex", "args": args, "env": {"OPENAI_API_KEY": "a key"}});
     let codex = Conversation::start(programs, body).await;
-    let question = codex.ask_for_answer("RUN touch made && echo made-$((6 * 7))", "Would you like to run").await;
+    let question = codex.ask_for_answer("UNCONFINED RUN touch made && echo made-$((6 * 7))", "Would you like to run").await;
     assert!(question.contains("› 1. Yes"), "{question}");
     codex.press("y", "Stand-in ran it, and it said: made-42").await;
     codex.stop().await;

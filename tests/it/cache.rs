@@ -115,7 +115,7 @@ async fn the_conversation_of_an_ended_agent_is_read_once_for_all_servers() {
     let mut connection = database.connect().await;
     listening(&mut connection, 2).await;
     let here = one.operator().await;
-    let there = two.anonymous().with_token(here.token.as_deref().expect("a token"));
+    let there = here.at(&two);
     let agent = here.start_echo_agent().await;
     here.say(&agent, "hello").await;
     assert_eq!(requests(&one, "conversation", "miss").await, 0, "a live agent knows its own");

@@ -155,7 +155,7 @@ async fn looking_oneself_up_costs_redis_little_and_once_a_while_only() {
     let (one, two) = (builder.start().await, builder.sibling().start().await);
     let here = one.operator().await;
     here.get("/v1/agents").await.ok();
-    let there = two.anonymous().with_token(here.token.as_deref().expect("a token"));
+    let there = here.at(&two);
     there.get("/v1/agents").await.ok();
     // Beyond the gate's 4: user and tenant asked for, and kept; found; known.
     for (client, commands) in [(&here, 4 + 2 + 2), (&there, 4 + 2), (&here, 4), (&there, 4)] {

@@ -111,10 +111,10 @@ async fn a_key_is_changed_in_two_deploys_and_nobody_is_logged_out() {
     // The first deploy: the new key opens everywhere.
     let (server_one, server_two) =
         (restart(server_one, &with_keys(&one, &old, &new)).await, restart(server_two, &with_keys(&two, &old, &new)).await);
-    assert_eq!(session(&at(&server_one, &client)).await.header("x-session-token"), "");
+    assert_eq!(session(&client.at(&server_one)).await.header("x-session-token"), "");
     // The second: it seals, on one server earlier than on the other.
     let server_one = restart(server_one, &with_keys(&one, &new, &old)).await;
-    let fresh = refreshed(&at(&server_one, &client)).await;
+    let fresh = refreshed(&client.at(&server_one)).await;
     assert_eq!((key_id(&client), key_id(&fresh)), (ring(&old).current().to_string(), ring(&new).current().to_string()));
     let after = session(&fresh).await;
     assert_eq!(after.header("x-session-token"), "");
@@ -122,7 +122,7 @@ async fn a_key_is_changed_in_two_deploys_and_nobody_is_logged_out() {
     assert_eq!(known(&before), known(&after), "it is the same session, and as old");
     let newcomer = server_one.operator().await;
     for client in [&client, &fresh, &newcomer, &idle] {
-        assert_eq!(session(&at(&server_two, client)).await.status, 200);
+        assert_eq!(session(&client.at(&server_two)).await.status, 200);
     }
     let server_two = restart(server_two, &with_keys(&two, &new, &old)).await;
 
@@ -130,22 +130,18 @@ async fn a_key_is_changed_in_two_deploys_and_nobody_is_logged_out() {
     let out = rotate(&with_keys(&one, &new, &old)).await;
     assert!(out.contains("environments of 0 agents"), "{out}");
     assert_eq!(sealing_keys(&redis).await, vec![ring(&new).current().as_bytes().to_vec(); 3]);
-    let idle = refreshed(&at(&server_two, &idle)).await;
+    let idle = refreshed(&idle.at(&server_two)).await;
     let (server_one, _two) =
         (restart(server_one, &with_keys(&one, &new, "")).await, restart(server_two, &with_keys(&two, &new, "")).await);
     for living in [&fresh, &newcomer, &idle] {
-        assert_eq!(session(&at(&server_one, living)).await.status, 200);
+        assert_eq!(session(&living.at(&server_one)).await.status, 200);
     }
-    assert_eq!(session(&at(&server_one, &client)).await.problem(401), "unauthenticated", "a token of a dropped key");
+    assert_eq!(session(&client.at(&server_one)).await.problem(401), "unauthenticated", "a token of a dropped key");
 }
 
 async fn restart(server: Server, builder: &ServerBuilder) -> Server {
     assert_eq!(server.terminate().await, Some(0));
     builder.start().await
-}
-
-fn at(server: &Server, client: &Client) -> Client {
-    server.anonymous().with_token(client.token.as_deref().expect("a token"))
 }
 
 /// Ids of the keys that sealed the session records in Redis.
@@ -163,7 +159,7 @@ async fn a_record_of_an_old_key_is_sealed_again_when_it_is_used_and_only_then() 
     let server = with_keys(&builder, &key("a"), "").start().await;
     let client = server.operator().await;
     let server = restart(server, &with_keys(&builder, &key("b"), &key("a"))).await;
-    let client = at(&server, &client);
+    let client = client.at(&server);
     let mut stats = redis.connect().await;
     assert_eq!(sealing_keys(&redis).await, [ring(&key("a")).current().as_bytes()]);
     client.get("/v1/agents").await.ok();
@@ -280,10 +276,10 @@ async fn a_generated_key_can_be_changed_too() {
     std::fs::write(&file, &generated).expect("written");
     let between = builder.clone().env("TOKEN_ENCRYPTION_KEYS_PREVIOUS", &old);
     let server = between.start().await;
-    let client = refreshed(&at(&server, &client)).await;
+    let client = refreshed(&client.at(&server)).await;
     assert!(rotate(&between).await.contains("environments of 1 agents"));
     let server = restart(server, &builder).await;
-    let client = at(&server, &client);
+    let client = client.at(&server);
     client.post_nothing(&format!("{agent}/restart")).await.ok();
     let mut events = client.events(&agent).await;
     events.until("the agent has its variables", |event| event.data.to_string().contains("key is agents-own")).await;

@@ -38,6 +38,7 @@ mod secrets;
 mod session_store;
 mod sessions;
 mod single_agent;
+mod single_agent_acp;
 mod single_agent_events;
 mod single_agent_http;
 mod single_agent_process;

@@ -53,7 +53,7 @@ async fn parallel_requests_over_two_servers_never_exceed_the_limit() {
             .env("RATE_LIMIT_ALGORITHM", algorithm);
         let (one, two) = (builder.start().await, builder.sibling().start().await);
         let here = one.operator().await;
-        let there = two.anonymous().with_token(here.token.as_deref().expect("a token"));
+        let there = here.at(&two);
         assert_eq!(passed(&[&here, &there]).await, 50, "{algorithm}");
     }
 }

@@ -33,7 +33,7 @@ async fn nothing_secret_is_logged_even_when_everything_is() {
     let metrics = server.anonymous().get("/metrics").await.text;
     let token = client.token.clone().expect("a token");
     assert_eq!(server.terminate().await, Some(0));
-    let log = std::fs::read_to_string(builder.log_file()).expect("a log");
+    let log = builder.logged();
     for line in log.lines() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(entry["timestamp"].is_string() && entry["level"].is_string(), "{line}");

@@ -227,7 +227,7 @@ async fn a_command_says_so_when_sessions_in_redis_live_on() {
     redis.restart().await;
     let server = builder.start().await;
     done(&builder, &["user", "disable", "default", EMAIL], "").await;
-    assert_eq!(status(&server.anonymous().with_token(client.token.as_deref().expect("a token"))).await, 401);
+    assert_eq!(status(&client.at(&server)).await, 401);
 }
 
 #[tokio::test]

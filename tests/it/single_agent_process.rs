@@ -17,7 +17,7 @@ async fn wrong_flags_and_variables_end_with_one_and_say_why() {
         (SingleBuilder::new(&ECHO).flags(&["-W", "9"]), "term width must be at least 10"),
         (SingleBuilder::new(&ECHO).env("AGENTAPI_TERM_HEIGHT", "9"), "term height must be at least 10"),
         (SingleBuilder::new(&ECHO).flags(&["--load-state"]), "--load-state requires --state-file to be set"),
-        (SingleBuilder::new(&ECHO).flags(&["--experimental-acp"]), "--experimental-acp is not in this version"),
+        (SingleBuilder::new(&ECHO).flags(&["--experimental-acp", "-s", "f"]), "ACP mode doesn't support state persistence"),
         (
             SingleBuilder::new(&ECHO).env("AGENTAPI_ALLOWED_HOSTS", "localhost:3284"),
             "failed to create server: failed to parse allowed hosts: 'localhost:3284' must not include a port",

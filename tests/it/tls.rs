@@ -69,7 +69,7 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_only_there() {
     let wary = builder.start().await;
     let status = wary.anonymous().get("/status").await;
     assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
-    let log = std::fs::read_to_string(builder.log_file()).expect("a log");
+    let log = builder.logged();
     assert!(log.contains("UnknownIssuer"), "{log}");
 }
 
@@ -88,7 +88,7 @@ async fn over_rest_too_a_private_authority_is_trusted_only_where_it_is_named() {
     let wary = builder.start().await;
     let status = wary.anonymous().get("/status").await;
     assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
-    let log = std::fs::read_to_string(builder.log_file()).expect("a log");
+    let log = builder.logged();
     assert!(log.contains("no answer from Upstash") && log.contains("UnknownIssuer"), "{log}");
 }
 

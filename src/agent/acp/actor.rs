@@ -9,7 +9,7 @@ use agent_client_protocol::v1::{ConnectionTo, Responder};
 use agent_client_protocol::{Agent, Client, UntypedMessage, on_receive_notification, on_receive_request};
 use futures_util::FutureExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command as Process};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -21,7 +21,7 @@ use super::{AcpError, Command, bounded};
 use crate::agent::history::Saved;
 use crate::agent::launch::{Launch, SpawnError};
 use crate::agent::live::Ended;
-use crate::agent::pty::process_group::Mark;
+use crate::agent::pipes::{self, Piped};
 use crate::agent::pty::{Exit, Program};
 
 /// Messages of the agent that may wait until they are looked at, which is at once.
@@ -43,28 +43,12 @@ pub(super) struct Spawned {
     stderr: ChildStderr,
 }
 
-/// Starts a program with pipes, leading a process group of its own.
+/// Starts a program with pipes.
 pub(super) fn spawn(launch: &Launch) -> Result<Spawned, SpawnError> {
-    let program = launch.resolve()?;
-    let mark = Mark::new();
-    let (name, value) = mark.variable();
-    let mut child = Process::new(program)
-        .args(&launch.args)
-        .current_dir(&launch.directory)
-        .env_clear()
-        .envs(&launch.env)
-        .env(name, value)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| launch.explain(error))?;
-    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let program = Program::of(child, &mark);
-    match pipes {
-        (Some(stdin), Some(stdout), Some(stderr)) => Ok(Spawned { program, stdin, stdout, stderr }),
+    match pipes::spawn(launch, Stdio::piped())? {
+        Piped { program, stdin: Some(stdin), stdout: Some(stdout), stderr: Some(stderr) } => {
+            Ok(Spawned { program, stdin, stdout, stderr })
+        }
         _ => Err(SpawnError::Invalid("the program has no pipes")),
     }
 }

@@ -17,9 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::bounded;
 use super::timeline::Timeline;
-use crate::domain::{
-    AgentId, ApprovalId, ApprovalOption, ApprovalPolicy, ApprovalState, NewApproval, TenantScope, TimelineKind, UserId,
-};
+use crate::domain::{AgentId, ApprovalId, ApprovalOption, ApprovalState, NewApproval, TenantScope, TimelineKind, UserId};
 use crate::postgres::Database;
 
 /// Requests of one agent that may wait for answers at once; more are denied.
@@ -28,15 +26,28 @@ const MAX_PENDING: usize = 16;
 const MAX_OPTIONS: usize = 16;
 /// Longest id and name of an answer, in bytes.
 const MAX_OPTION: usize = 512;
+/// Kinds of answers that grant, and that deny; the one that binds for less first.
+const GRANTS: [&str; 2] = ["allow_once", "allow_always"];
+const DENIALS: [&str; 2] = ["reject_once", "reject_always"];
 /// How long Postgres may take to say whether a request was answered in its last moment.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
-/// Where requests of one agent are written.
+/// What becomes of an agent's requests for leave.
 #[derive(Debug, Clone)]
-pub(super) struct Book {
-    pub(super) database: Database,
-    pub(super) scope: TenantScope,
-    pub(super) agent: AgentId,
+pub enum Leave {
+    /// They are written with the agent's timeline, and wait for a user's answer.
+    Ask {
+        /// Where it is looked up whether one whose time is over was answered in its last moment.
+        database: Database,
+        /// Whose agent it is.
+        scope: TenantScope,
+        /// How long they wait.
+        patience: Duration,
+    },
+    /// They are granted at once.
+    Allow,
+    /// They are denied at once.
+    Deny,
 }
 
 /// One whose time is over, with the answer if it got one in its last moment.
@@ -44,9 +55,8 @@ pub(super) type Overdue = (ApprovalId, Option<String>);
 
 /// See the module.
 pub(super) struct Approvals {
-    policy: ApprovalPolicy,
-    patience: Duration,
-    book: Book,
+    agent: AgentId,
+    leave: Leave,
     tasks: TaskTracker,
     overdue: mpsc::Sender<Overdue>,
     pending: BTreeMap<ApprovalId, Pending>,
@@ -62,16 +72,10 @@ struct Pending {
 }
 
 impl Approvals {
-    /// Requests are answered as `policy` says, or within `patience`. Those whose time is over come out of the receiver, to be given to
-    /// [`Self::expire`].
-    pub(super) fn new(
-        policy: ApprovalPolicy,
-        patience: Duration,
-        book: Book,
-        tasks: TaskTracker,
-    ) -> (Self, mpsc::Receiver<Overdue>) {
+    /// Of this agent. Those whose time is over come out of the receiver, to be given to [`Self::expire`].
+    pub(super) fn new(agent: AgentId, leave: Leave, tasks: TaskTracker) -> (Self, mpsc::Receiver<Overdue>) {
         let (overdue, overdues) = mpsc::channel(MAX_PENDING);
-        (Self { policy, patience, book, tasks, overdue, pending: BTreeMap::new() }, overdues)
+        (Self { agent, leave, tasks, overdue, pending: BTreeMap::new() }, overdues)
     }
 
     /// The agent asks leave for something.
@@ -80,30 +84,23 @@ impl Approvals {
         let options: Vec<ApprovalOption> =
             request.options.iter().filter(|option| is_nameable(option)).take(MAX_OPTIONS).map(option).collect();
         let said = json!({"tool_call": tool_call, "options": options});
-        let outcome = match self.policy {
-            ApprovalPolicy::Allow => Some(("allowed", pick(&options, ["allow_once", "allow_always"]))),
-            ApprovalPolicy::Deny => Some(("denied", pick(&options, ["reject_once", "reject_always"]))),
-            ApprovalPolicy::Ask if self.pending.len() >= MAX_PENDING || timeline.is_full() || options.is_empty() => {
-                Some(("denied", pick(&options, ["reject_once", "reject_always"])))
+        let has_room = self.pending.len() < MAX_PENDING && !timeline.is_full() && !options.is_empty();
+        let patience = match &self.leave {
+            Leave::Allow => return answer_at_once("allowed", pick(&options, GRANTS), &said, responder, timeline),
+            Leave::Ask { patience, .. } if has_room => *patience,
+            Leave::Ask { .. } | Leave::Deny => {
+                return answer_at_once("denied", pick(&options, DENIALS), &said, responder, timeline);
             }
-            ApprovalPolicy::Ask => None,
         };
-        if let Some((state, option)) = outcome {
-            if let Some(entry) = timeline.add(TimelineKind::Approval, &said) {
-                timeline.merge(entry, json!({"state": state, "option": option}));
-                timeline.close_entry(entry);
-            }
-            return respond(responder, option);
-        }
         let now = Utc::now();
-        let patience = TimeDelta::from_std(self.patience).unwrap_or(TimeDelta::MAX);
+        let expires_at = now + TimeDelta::from_std(patience).unwrap_or(TimeDelta::MAX);
         let id = ApprovalId::new();
-        let approval = NewApproval { id, tool_call, options: options.clone(), created_at: now, expires_at: now + patience };
+        let approval = NewApproval { id, tool_call, options: options.clone(), created_at: now, expires_at };
         let approval = Arc::new(approval);
         let Some(entry) = timeline.add_approval(Arc::clone(&approval), &said) else { return respond(responder, None) };
         timeline.merge(entry, json!({"approval_id": id, "state": "pending", "expires_at": approval.expires_at}));
         timeline.store();
-        let expires_at = Instant::now() + self.patience;
+        let expires_at = Instant::now() + patience;
         self.pending.insert(id, Pending { responder, options, entry, expires_at, is_overdue: false });
     }
 
@@ -128,13 +125,15 @@ impl Approvals {
 
     /// Asks of those whose time is over whether they were answered in their last moment.
     pub(super) fn tick(&mut self) {
+        // Only those that ask wait.
+        let Leave::Ask { database, scope, .. } = &self.leave else { return };
         let now = Instant::now();
         for (&id, pending) in self.pending.iter_mut().filter(|(_, pending)| !pending.is_overdue && pending.expires_at <= now) {
             pending.is_overdue = true;
-            let (book, overdue) = (self.book.clone(), self.overdue.clone());
+            let (database, scope, agent, overdue) = (database.clone(), *scope, self.agent, self.overdue.clone());
             self.tasks.spawn(async move {
-                let approvals = book.database.approvals(book.scope);
-                let settled = timeout(LAST_MOMENT, approvals.settle(book.agent, id, ApprovalState::Expired)).await;
+                let approvals = database.approvals(scope);
+                let settled = timeout(LAST_MOMENT, approvals.settle(agent, id, ApprovalState::Expired)).await;
                 let answer = settled.ok().and_then(|settled| {
                     settled
                         .inspect_err(|error| tracing::warn!(%error, "whether a request was answered is not known: it is denied"))
@@ -150,7 +149,7 @@ impl Approvals {
         let Some(pending) = self.pending.remove(&id) else { return };
         let (state, option) = match answer {
             Some(option) => (ApprovalState::Answered, Some(option)),
-            None => (ApprovalState::Expired, pick(&pending.options, ["reject_once", "reject_always"])),
+            None => (ApprovalState::Expired, pick(&pending.options, DENIALS)),
         };
         timeline.settle_approval(pending.entry, state, json!({"state": state, "option": option}));
         respond(pending.responder, option);
@@ -163,6 +162,15 @@ impl Approvals {
             respond(pending.responder, None);
         }
     }
+}
+
+/// Answers a request without waiting for anybody.
+fn answer_at_once(state: &str, option: Option<String>, said: &Value, responder: Responder, timeline: &mut Timeline) {
+    if let Some(entry) = timeline.add(TimelineKind::Approval, said) {
+        timeline.merge(entry, json!({"state": state, "option": option}));
+        timeline.close_entry(entry);
+    }
+    respond(responder, option);
 }
 
 /// Whether an answer has an id that can be kept, and so be chosen.

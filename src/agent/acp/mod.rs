@@ -30,7 +30,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::actor::Beginning;
-use self::approvals::{Approvals, Book};
+use self::approvals::Approvals;
+pub use self::approvals::Leave;
 use self::conversation::Conversation;
 pub use self::error::AcpError;
 use self::files::Files;
@@ -42,8 +43,7 @@ use super::history::{History, Saved, Saver};
 use super::launch::{Launch, SpawnError};
 use super::live::{Ended, Projection, Reply, SendError};
 use super::teller::Teller;
-use crate::domain::{AgentId, AgentStatus, AgentType, ApprovalId, ApprovalPolicy, EventId, Fence, Message, TenantScope, UserId};
-use crate::postgres::Database;
+use crate::domain::{AgentId, AgentStatus, AgentType, ApprovalId, EventId, Fence, Message, UserId};
 
 /// Requests to one agent that may wait until it looks at them, which it does at once.
 const COMMANDS: usize = 32;
@@ -74,13 +74,7 @@ pub struct AcpOptions {
     /// Which life of the agent this is.
     pub life: Fence,
     /// What becomes of its requests for leave.
-    pub approval_policy: ApprovalPolicy,
-    /// How long those wait for an answer.
-    pub approval_timeout: Duration,
-    /// Where its approvals are written.
-    pub database: Database,
-    /// Whose agent it is.
-    pub scope: TenantScope,
+    pub leave: Leave,
 }
 
 /// What a handle asks of its agent.
@@ -121,8 +115,7 @@ impl Acp {
         let (entries, timeline) = Saver::start(entries, tasks);
         let projection = Arc::new(Projection::new(said.clone(), AgentStatus::Running, event));
         let teller = Teller::new(Arc::clone(&projection), event, (messages, saved.clone()));
-        let book = Book { database: options.database, scope: options.scope, agent: id };
-        let (approvals, overdue) = Approvals::new(options.approval_policy, options.approval_timeout, book, tasks.clone());
+        let (approvals, overdue) = Approvals::new(id, options.leave, tasks.clone());
         let files = Files::new(&workspace, &launch.directory);
         let work = launch.directory.clone();
         let (commands, inbox) = mpsc::channel(COMMANDS);

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use agent_client_protocol::v1::schema::{CreateTerminalRequest, TerminalExitStatus, TerminalId, TerminalOutputResponse};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,7 +17,7 @@ use uuid::Uuid;
 use super::bounded::floor_char_boundary;
 use super::files::{FileError, Files};
 use crate::agent::launch::{Launch, SpawnError};
-use crate::agent::pty::process_group::Mark;
+use crate::agent::pipes::{self, Piped};
 use crate::agent::pty::{Exit, Program};
 
 /// Terminals that an agent may have at once, ended ones that it has not released among them.
@@ -67,27 +66,10 @@ impl Terminals {
         if self.open.len() >= MAX_TERMINALS {
             return Err(TerminalError::TooMany);
         }
-        let launch = self.launch_of(request)?;
-        let program = launch.resolve()?;
-        let mark = Mark::new();
-        let (name, value) = mark.variable();
-        let mut child = Command::new(program)
-            .args(&launch.args)
-            .current_dir(&launch.directory)
-            .env_clear()
-            .envs(&launch.env)
-            .env(name, value)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| launch.explain(error))?;
+        let Piped { program, stdout, stderr, .. } = pipes::spawn(&self.launch_of(request)?, Stdio::null())?;
         let limit = request.output_byte_limit.map_or(MAX_OUTPUT, |limit| usize::try_from(limit).unwrap_or(MAX_OUTPUT));
         let output = Arc::new(Mutex::new(Tail { bytes: Vec::new(), limit: limit.min(MAX_OUTPUT), truncated: false }));
-        let reading = [child.stdout.take().map(Source::Out), child.stderr.take().map(Source::Err)];
-        let program = Program::of(child, &mark);
+        let reading = [stdout.map(Source::Out), stderr.map(Source::Err)];
         let (ended, exit) = watch::channel(None);
         let kill = CancellationToken::new();
         self.tasks.spawn(run(program, reading, Arc::clone(&output), ended, kill.clone()));

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::delivery::Delivery;
 pub use self::error::AgentError;
 use self::inbox::Inbox;
+use self::ownership::Owners;
 pub use self::ownership::Whereabouts;
 pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
@@ -66,6 +67,7 @@ struct Inner {
     /// One for each agent that may live.
     places: Arc<Semaphore>,
     live: Mutex<HashMap<AgentId, Place>>,
+    owners: Owners,
 }
 
 /// A live agent in its place.
@@ -130,6 +132,7 @@ impl Supervisor {
             stopping,
             places,
             live: Mutex::default(),
+            owners: Owners::new(),
         }))
     }
 

@@ -12,7 +12,7 @@ use super::inbox::Inbox;
 use super::sealed_env::Safe;
 use super::stored_history::StoredHistory;
 use super::{AgentError, Living, Supervisor};
-use crate::agent::acp::AcpOptions;
+use crate::agent::acp::{AcpOptions, Leave};
 use crate::agent::launch::{self, Launch};
 use crate::agent::live::{LiveAgent, Pace, SpawnOptions};
 use crate::agent::remote::AttachOptions;
@@ -148,23 +148,15 @@ impl Supervisor {
         begun: Begun,
     ) -> Result<(Living, Arc<str>), AgentError> {
         let Begun { id, agent_type, approval_policy, initial_prompt, history, next_entry, session, life } = begun;
-        let (database, approval_timeout) = (self.0.database.clone(), self.0.settings.approval_timeout);
-        let workspace = workspace.root();
-        let options = AcpOptions {
-            id,
-            agent_type,
-            launch,
-            workspace,
-            initial_prompt,
-            history,
-            next_entry,
-            session,
-            life,
-            approval_policy,
-            approval_timeout,
-            database,
-            scope,
+        let leave = match approval_policy {
+            ApprovalPolicy::Ask => {
+                Leave::Ask { database: self.0.database.clone(), scope, patience: self.0.settings.approval_timeout }
+            }
+            ApprovalPolicy::Allow => Leave::Allow,
+            ApprovalPolicy::Deny => Leave::Deny,
         };
+        let workspace = workspace.root();
+        let options = AcpOptions { id, agent_type, launch, workspace, initial_prompt, history, next_entry, session, life, leave };
         let (over, inbox) = (CancellationToken::new(), Arc::default());
         let histories = self.history(scope, id, life, &over, &inbox);
         let live = LiveAgent::spawn_acp(options, (histories.clone(), histories), &self.0.tasks)?;
@@ -224,8 +216,11 @@ impl Supervisor {
     async fn start_again(&self, principal: &Principal, id: AgentId) -> Result<Agent, AgentError> {
         let permit = self.take_place()?;
         let agents = self.0.database.agents(principal.scope);
-        // Of two that restart it at once, one writes that it runs, and starts it.
-        let stored = agents.start(id, self.0.replica, principal.user).await?.ok_or(AgentError::Elsewhere)?;
+        let Some(stored) = agents.start(id, self.0.replica, principal.user).await? else {
+            // Of two that restart it at once, one writes that it runs, and starts it. A server that counts as dead writes nothing.
+            let is_running = self.get(principal, id).await?.state == AgentState::Running;
+            return Err(if is_running { AgentError::Elsewhere } else { AgentError::Replaced });
+        };
         let (agent, life) = (stored.agent.clone(), stored.life);
         match self.live_again(principal.scope, stored).await {
             Ok(living) => {

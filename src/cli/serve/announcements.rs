@@ -1,5 +1,5 @@
-//! Ending sessions here when somebody at the command line changed a password, disabled a user or suspended a tenant; and forgetting what
-//! is cached of what was changed.
+//! Ending sessions here when somebody at the command line changed a password, disabled a user or suspended a tenant; forgetting what
+//! is cached of what was changed; and getting to know servers that join.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::operator;
 use crate::cache::Directory;
 use crate::cli::Failure;
-use crate::domain::{SessionsOf, TenantId, UserId};
+use crate::domain::{TenantId, UserId, Whose};
 use crate::postgres::{Announcement, Database};
+use crate::replica::Replicas;
 use crate::session::{Owner, Sessions};
 
 /// Waits before listening or trying again: the first, and the longest.
@@ -22,16 +23,15 @@ const ATTEMPTS: u32 = 6;
 /// Users that Postgres is asked about at once.
 const BATCH: u16 = 500;
 
-/// Listens until the server stops, ends in this server's store what is to end, and forgets what changed.
-pub(super) async fn follow(database: Database, sessions: Sessions, directory: Directory, stopping: CancellationToken) {
-    let follower = Follower { database, sessions, directory };
+/// Listens until the server stops, ends in this server's store what is to end, forgets what changed, and says who joined.
+pub(super) async fn follow(follower: Follower, stopping: CancellationToken) {
     let (mut wait, longest) = BACK_OFF;
     loop {
         let lost = tokio::select! {
             () = stopping.cancelled() => return,
             lost = follower.listen(&mut wait) => lost,
         };
-        tracing::warn!(error = %lost, "cannot hear whose sessions end and what changes; trying again");
+        tracing::warn!(error = %lost, "cannot hear whose sessions end, what changes and who joins; trying again");
         if tokio::time::timeout(wait, stopping.cancelled()).await.is_ok() {
             return;
         }
@@ -39,10 +39,12 @@ pub(super) async fn follow(database: Database, sessions: Sessions, directory: Di
     }
 }
 
-struct Follower {
-    database: Database,
-    sessions: Sessions,
-    directory: Directory,
+/// What is told of announcements, and what is asked about them.
+pub(super) struct Follower {
+    pub(super) database: Database,
+    pub(super) sessions: Sessions,
+    pub(super) directory: Directory,
+    pub(super) replicas: Replicas,
 }
 
 impl Follower {
@@ -57,6 +59,7 @@ impl Follower {
     async fn try_listen(&self, wait: &mut Duration) -> Result<std::convert::Infallible, Failure> {
         let mut announcements = self.database.announcements().await?;
         self.directory.missed_changes();
+        self.replicas.missed_joining();
         // What was said while nobody listened. Where sessions are shared, whoever ended them has done so in Redis.
         self.end(self.sessions.local_owners().unwrap_or_default()).await?;
         *wait = BACK_OFF.0;
@@ -64,11 +67,12 @@ impl Follower {
             match announcements.next().await? {
                 Announcement::SessionsEnd(whose) => self.end_heard(whose).await,
                 Announcement::Changed(changed) => self.directory.changed(changed).await,
+                Announcement::ReplicaJoined(id) => self.replicas.joined(id),
             }
         }
     }
 
-    async fn end_heard(&self, whose: SessionsOf) {
+    async fn end_heard(&self, whose: Whose) {
         let (mut wait, longest) = BACK_OFF;
         for _ in 1..ATTEMPTS {
             match self.try_end_heard(whose).await {
@@ -83,21 +87,21 @@ impl Follower {
         }
     }
 
-    async fn try_end_heard(&self, whose: SessionsOf) -> Result<(), Failure> {
+    async fn try_end_heard(&self, whose: Whose) -> Result<(), Failure> {
         self.end_all_of(whose).await?;
         // Event streams look again, also where somebody else was faster in ending their sessions.
         self.sessions.tell_ended(whose);
         Ok(())
     }
 
-    async fn end_all_of(&self, whose: SessionsOf) -> Result<(), Failure> {
+    async fn end_all_of(&self, whose: Whose) -> Result<(), Failure> {
         match (self.sessions.local_owners(), whose) {
             (Some(mut owners), _) => {
                 owners.retain(|owner| whose.include(owner.tenant, owner.user));
                 self.end(owners).await
             }
-            (None, SessionsOf::User(tenant, user)) => self.end(vec![Owner { tenant, user }]).await,
-            (None, SessionsOf::Tenant(tenant)) => self.end_tenant(tenant).await,
+            (None, Whose::User(tenant, user)) => self.end(vec![Owner { tenant, user }]).await,
+            (None, Whose::Tenant(tenant)) => self.end_tenant(tenant).await,
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use self::announcements::Follower;
 use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
 use super::{Failure, identity, operator};
@@ -57,8 +58,13 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
     replica::live(&app);
     housekeeping::begin(&app, settings.session.cleanup_interval);
     housekeeping::meet_redis(&app);
-    let (sessions, directory) = (app.sessions.clone(), app.directory.clone());
-    lifecycle.tasks().spawn(announcements::follow(opened.database.clone(), sessions, directory, lifecycle.stopping()));
+    let follower = Follower {
+        database: opened.database.clone(),
+        sessions: app.sessions.clone(),
+        directory: app.directory.clone(),
+        replicas: app.replicas.clone(),
+    };
+    lifecycle.tasks().spawn(announcements::follow(follower, lifecycle.stopping()));
     announce(listener.local_addr()?, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }

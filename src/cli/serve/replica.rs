@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::config;
 use crate::http::App;
 use crate::replica::Beat;
@@ -28,7 +30,9 @@ pub(super) fn live(app: &App) {
     let tasks = app.lifecycle.tasks().clone();
     tasks.spawn(async move {
         let mut owes_a_look = false;
-        while tokio::time::timeout(app.replicas.interval(), stopping.cancelled()).await.is_err() {
+        let mut last = Instant::now();
+        while stopping.run_until_cancelled(app.replicas.due(last)).await.is_some() {
+            last = Instant::now();
             match tokio::time::timeout(PATIENCE, app.replicas.beat()).await {
                 Ok(Ok(Beat::Regular)) => {}
                 Ok(Ok(Beat::Revived)) => {

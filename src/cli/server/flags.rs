@@ -53,7 +53,7 @@ pub(in crate::cli) struct Flags {
     /// File that holds the process id while the server runs
     #[arg(long, value_name = "FILE")]
     pub(super) pid_file: Option<String>,
-    /// Not in this version
+    /// Speak the Agent Client Protocol with the program, which needs no terminal then
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(super) experimental_acp: Option<String>,
     /// Check the flags and exit

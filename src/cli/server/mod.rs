@@ -6,6 +6,7 @@ mod pid_file;
 mod prompt;
 mod settings;
 mod signals;
+mod spawn;
 mod state_file;
 
 use std::collections::BTreeMap;
@@ -20,11 +21,12 @@ pub(super) use self::flags::Flags;
 use self::pid_file::PidFile;
 use self::prompt::Prompt;
 use self::settings::{Settings, Task};
+use self::spawn::Beginning;
 use self::state_file::{Kept, StateFile};
 use super::Failure;
-use crate::agent::{Ended, Launch, LiveAgent, Pace, SendError, SpawnOptions, Uploads, whole_environment};
+use crate::agent::{Ended, LiveAgent, SendError, Uploads};
 use crate::config::Config;
-use crate::domain::{Fence, Message, random_bytes};
+use crate::domain::{Fence, Transport, random_bytes};
 use crate::http::single::{self, Parts, SingleAgent, Warning};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
@@ -60,7 +62,8 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let Start { life, kept, warnings } = start;
     let history = kept.messages.clone();
     let state = StateFile::new(settings.save_state.clone(), kept);
-    let agent = spawn(&settings, life, history, initial_prompt, state.clone(), &lifecycle)?;
+    let beginning = Beginning { life, history, initial_prompt };
+    let agent = spawn::spawn(&settings, beginning, state.clone(), &lifecycle).await?;
     signals::watch(&lifecycle, agent.clone(), state.clone())?;
     if let Prompt::Later(prompt) = prompt {
         let (agent, stopping) = (agent.clone(), lifecycle.stopping());
@@ -88,7 +91,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
     match ended {
         Ended { stopped: true, .. } | Ended { exit_code: Some(0), .. } => Ok(()),
-        Ended { exit_code, signal, .. } => Err(last_words(&agent.screen(), exit_code, signal)),
+        ended if agent.transport() == Transport::Acp => {
+            Err(format!("agent exited with error: ACP process exited{}", how(ended)).into())
+        }
+        ended => Err(last_words(&agent.screen(), ended)),
     }
 }
 
@@ -158,33 +164,6 @@ fn keep_unreadable(path: &Path) {
     }
 }
 
-fn spawn(
-    settings: &Settings,
-    life: Fence,
-    history: Vec<Message>,
-    initial_prompt: Option<String>,
-    state: StateFile,
-    lifecycle: &Lifecycle,
-) -> Result<LiveAgent, Failure> {
-    let launch = Launch {
-        program: settings.program.clone(),
-        args: settings.args.clone(),
-        directory: std::env::current_dir()?,
-        env: whole_environment(std::env::vars_os()),
-    };
-    let options = SpawnOptions {
-        launch,
-        agent_type: settings.agent_type,
-        size: settings.size,
-        initial_prompt,
-        history,
-        life,
-        pace: Pace::default(),
-    };
-    let spawned = LiveAgent::spawn(options, state, lifecycle.tasks());
-    spawned.map_err(|error| format!("Error starting process: {}", super::chain(&error)).into())
-}
-
 /// Sends what standard input held, once it closes and the agent takes it.
 async fn send_later(agent: LiveAgent, prompt: tokio::sync::oneshot::Receiver<Result<String, Failure>>) {
     let text = match prompt.await.map(prompt::known) {
@@ -246,12 +225,16 @@ fn announce(listeners: &[TcpListener]) -> Result<(), Failure> {
 }
 
 /// What an agent that failed showed last.
-fn last_words(screen: &str, exit_code: Option<i32>, signal: Option<i32>) -> Failure {
+fn last_words(screen: &str, ended: Ended) -> Failure {
     let line = "=".repeat(8);
-    let how = match (exit_code, signal) {
+    format!("\n{line}\n{}\n{line}\nnon-zero exit code{}", screen.trim(), how(ended)).into()
+}
+
+/// How a program ended.
+fn how(ended: Ended) -> String {
+    match (ended.exit_code, ended.signal) {
         (Some(code), _) => format!(": {code}"),
         (None, Some(signal)) => format!(": ended by signal {signal}"),
         (None, None) => String::new(),
-    };
-    format!("\n{line}\n{}\n{line}\nnon-zero exit code{how}", screen.trim()).into()
+    }
 }

@@ -20,6 +20,8 @@ const MIN_SIDE: u16 = 10;
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) agent_type: AgentType,
+    /// Whether the program speaks the Agent Client Protocol.
+    pub(super) acp: bool,
     pub(super) program: String,
     pub(super) args: Vec<String>,
     /// Loopback addresses if none was named.
@@ -55,9 +57,6 @@ pub(super) fn read(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> R
             "requires at least 1 arg(s), only received 0: name the agent's program, as in agentapi server -- claude".into()
         );
     };
-    if given.switch("experimental-acp", flags.experimental_acp)?.unwrap_or(false) {
-        return Err("--experimental-acp is not in this version: agents are spoken to through their terminal".into());
-    }
     let agent_type = agent_type(given.text("type", flags.agent_type), &program)?;
     let width = given.number("term-width", flags.term_width)?.unwrap_or_else(|| TerminalSize::default().width());
     let height = given.number("term-height", flags.term_height)?.unwrap_or_else(|| TerminalSize::default().height());
@@ -73,7 +72,13 @@ pub(super) fn read(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> R
             (Some(true) | None, file) => Ok(file.clone()),
         }
     };
+    let (load_state, save_state) = (state("load-state", flags.load_state)?, state("save-state", flags.save_state)?);
+    let acp = given.switch("experimental-acp", flags.experimental_acp)?.unwrap_or(false);
+    if acp && (load_state.is_some() || save_state.is_some()) {
+        return Err("ACP mode doesn't support state persistence: leave out --state-file".into());
+    }
     let settings = Settings {
+        acp,
         agent_type,
         program,
         args: command.collect(),
@@ -84,8 +89,8 @@ pub(super) fn read(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> R
         origins,
         chat_base_path: chat_base_path(given.text("chat-base-path", flags.chat_base_path))?,
         initial_prompt: given.text("initial-prompt", flags.initial_prompt),
-        load_state: state("load-state", flags.load_state)?,
-        save_state: state("save-state", flags.save_state)?,
+        load_state,
+        save_state,
         pid_file: given.text("pid-file", flags.pid_file).map(PathBuf::from),
     };
     let exit = given.switch("exit", flags.exit)?.unwrap_or(false);

@@ -80,8 +80,9 @@ impl Turn {
             let edit = "<<<<<<< SEARCH\n=======\nWritten by the stand-in.\n>>>>>>> REPLACE";
             return Answer::Text(format!("{file}\n```\n{edit}\n```\n"));
         }
-        let shell = self.asked.strip_prefix("RUN ").and_then(|command| {
-            self.tools.iter().find_map(|(name, schema)| Some((name.clone(), shell_arguments(schema, command)?)))
+        let (asked, unconfined) = self.asked.strip_prefix("UNCONFINED ").map_or((&*self.asked, false), |asked| (asked, true));
+        let shell = asked.strip_prefix("RUN ").and_then(|command| {
+            self.tools.iter().find_map(|(name, schema)| Some((name.clone(), shell_arguments(schema, command, unconfined)?)))
         });
         match shell {
             Some((name, arguments)) => Answer::Tool { name, arguments },
@@ -95,14 +96,18 @@ fn result_of(output: &str) -> &str {
     output.split_whitespace().last().unwrap_or("nothing")
 }
 
-/// Arguments for a tool that runs a shell command; nothing for other tools.
-fn shell_arguments(schema: &Value, command: &str) -> Option<Value> {
+/// Arguments for a tool that runs a shell command, outside the agent's sandbox if it is to be `unconfined`; nothing for other tools.
+fn shell_arguments(schema: &Value, command: &str, unconfined: bool) -> Option<Value> {
     let properties = schema["properties"].as_object()?;
     let key = ["command", "cmd"].into_iter().find(|key| properties.contains_key(*key))?;
     let value = if properties[key]["type"] == "array" { json!(["bash", "-c", command]) } else { json!(command) };
     let mut arguments = Map::from_iter([(key.to_owned(), value)]);
     for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         arguments.entry(required).or_insert_with(|| json!("as the user asked"));
+    }
+    if unconfined && properties.contains_key("sandbox_permissions") {
+        arguments.insert("sandbox_permissions".to_owned(), json!("require_escalated"));
+        arguments.insert("justification".to_owned(), json!("the user asked for it"));
     }
     Some(Value::Object(arguments))
 }

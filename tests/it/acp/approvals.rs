@@ -6,7 +6,7 @@ use super::{entries, operator, say, start, tell};
 use crate::support::{Client, PASSWORD, ServerBuilder, TestDatabase, eventually};
 
 /// What the agent asks leave for, once it does.
-async fn pending(client: &Client, agent: &str) -> Value {
+pub(super) async fn pending(client: &Client, agent: &str) -> Value {
     eventually("a pending approval", || async {
         let page = client.get(&format!("{agent}/approvals?state=pending")).await.ok();
         page["items"].as_array().expect("items").first().cloned()
@@ -14,11 +14,11 @@ async fn pending(client: &Client, agent: &str) -> Value {
     .await
 }
 
-fn path(agent: &str, approval: &Value) -> String {
+pub(super) fn path(agent: &str, approval: &Value) -> String {
     format!("{agent}/approvals/{}", approval["id"].as_str().expect("an id"))
 }
 
-async fn last(client: &Client, agent: &str) -> String {
+pub(super) async fn last(client: &Client, agent: &str) -> String {
     client.stable(agent).await;
     client.conversation(agent).await.pop().expect("a message").1
 }

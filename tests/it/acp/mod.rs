@@ -3,6 +3,7 @@
 mod approvals;
 mod faults;
 mod files;
+mod replicas;
 mod terminals;
 mod timeline;
 mod turns;

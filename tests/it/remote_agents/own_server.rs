@@ -53,7 +53,7 @@ async fn an_agent_of_another_server_of_ours_is_talked_to_and_its_token_stays_sec
     shown.push(client.delete(&agent).await.text);
     assert_eq!(owner.get(path).await.ok()["state"], "running", "it is let go, not stopped");
     assert_eq!(server.terminate().await, Some(0));
-    let log = std::fs::read_to_string(builder.log_file()).expect("a log");
+    let log = builder.logged();
     assert!(log.contains("\"service\":\"agent:"), "calls are logged");
     let rows: Vec<String> = {
         use sqlx::Row;

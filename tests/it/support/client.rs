@@ -3,7 +3,12 @@
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{EventStream, eventually};
+use super::{EventStream, PASSWORD, Server, eventually};
+
+/// What the first operator logs in with.
+pub(crate) fn operators_login() -> Value {
+    json!({"tenant": "default", "email": "admin@localhost", "password": PASSWORD})
+}
 
 /// A client, logged in or not.
 #[derive(Clone)]
@@ -59,6 +64,11 @@ impl Client {
     /// The same client, showing this token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same, asking another server.
+    pub(crate) fn at(&self, server: &Server) -> Self {
+        Self { url: server.url.clone(), ..self.clone() }
     }
 
     pub(crate) async fn log_in(&self, tenant: &str, email: &str, password: &str) -> Self {

@@ -12,7 +12,7 @@ mod upstash;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use self::client::{Answer, Client};
+pub(crate) use self::client::{Answer, Client, operators_login};
 pub(crate) use self::database::TestDatabase;
 pub(crate) use self::events::{Event, EventStream};
 pub(crate) use self::proxy::{Network, Proxy};

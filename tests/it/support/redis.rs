@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// A running `redis-server` that keeps what it is told: each write is on disk before it is answered.
 pub(crate) struct TestRedis {
@@ -70,8 +71,11 @@ impl TestRedis {
         self.signal(Signal::CONT);
     }
 
+    /// A connection that gives Redis all the time it needs.
     pub(crate) async fn connect(&self) -> MultiplexedConnection {
-        connect(&self.url()).await
+        let client = redis::Client::open(self.url()).expect("a URL of ours");
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_connection_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&patient).await.expect("Redis answers")
     }
 
     /// Runs `what` and returns, beside its result, the commands that Redis carried out meanwhile, those within scripts included:

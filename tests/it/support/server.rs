@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::{Client, PATIENCE, TestDatabase, TestRedis, Upstash};
+use super::{Client, PATIENCE, TestDatabase, TestRedis, Upstash, eventually};
 
 /// Password of the first operator in tests.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -146,6 +146,11 @@ impl ServerBuilder {
         self.data_dir.path().join("test.log")
     }
 
+    /// What the server has logged, with all that ran here before.
+    pub(crate) fn logged(&self) -> String {
+        std::fs::read_to_string(self.log_file()).expect("a log")
+    }
+
     fn log(&self) -> Stdio {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
         file.expect("the directory is ours").into()
@@ -185,6 +190,19 @@ impl Server {
     /// Kills it without a word, as a crash would.
     pub(crate) async fn kill(mut self) {
         self.process.kill().await.expect("it runs");
+    }
+
+    /// Hangs it: it keeps its connections and answers nothing, as soon as this returns.
+    pub(crate) async fn hang(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("it runs");
+        // Where processors are scarce, some of its threads go on until one of them has its turn to take the signal.
+        let state = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
+        eventually("it hangs", || async { std::fs::read_to_string(&state).ok()?.contains(") T ").then_some(()) }).await;
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("it runs");
     }
 
     /// Asks it to stop and waits until it has. Returns its exit code.

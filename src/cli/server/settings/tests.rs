@@ -114,7 +114,7 @@ fn what_is_wrong_is_said() {
             &[],
             "invalid value \"maybe\" for --load-state (AGENTAPI_LOAD_STATE): expected true or false",
         ),
-        (&["--experimental-acp", "x"], &[], "--experimental-acp is not in this version"),
+        (&["--experimental-acp", "-s", "f", "x"], &[], "ACP mode doesn't support state persistence"),
         (&["-c", "/a b", "x"], &[], "for --chat-base-path"),
         (&["-a", "", "x"], &[], "failed to create server: failed to parse allowed hosts: the list must not be empty"),
         (&["-a", "a, b", "x"], &[], "failed to parse allowed hosts: ' b' contains whitespace characters, which are not allowed"),

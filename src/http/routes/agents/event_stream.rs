@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::domain::SessionsOf;
+use crate::domain::Whose;
 use crate::http::App;
 use crate::session::{Claims, SessionError};
 
@@ -55,7 +55,7 @@ async fn session_ended(app: &App, claims: &Claims) {
 }
 
 /// Done once this server has ended sessions of the watching user, or may have.
-async fn heard_of(endings: &mut Receiver<SessionsOf>, claims: &Claims) {
+async fn heard_of(endings: &mut Receiver<Whose>, claims: &Claims) {
     loop {
         match endings.recv().await {
             Ok(whose) if !whose.include(claims.tenant, claims.user) => {}

@@ -1,20 +1,20 @@
-//! Whose sessions are meant.
+//! Whose something is: a tenant's, or one user's.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{Expected, TenantId, UserId};
 
-/// The sessions of one user, or of everybody of a tenant. Written `tenant/user` or `tenant`.
+/// One user of a tenant, or everybody of it: whose sessions end, of whom what is cached is old. Written `tenant/user` or `tenant`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SessionsOf {
-    /// Everybody's of a tenant.
+pub enum Whose {
+    /// Everybody of a tenant, and the tenant itself.
     Tenant(TenantId),
-    /// One user's of a tenant.
+    /// One user of a tenant.
     User(TenantId, UserId),
 }
 
-impl SessionsOf {
+impl Whose {
     /// The tenant.
     #[must_use]
     pub const fn tenant(&self) -> TenantId {
@@ -23,7 +23,7 @@ impl SessionsOf {
         }
     }
 
-    /// Whether a user's sessions are among them.
+    /// Whether a user is among them.
     #[must_use]
     pub fn include(&self, tenant: TenantId, user: UserId) -> bool {
         match *self {
@@ -33,7 +33,7 @@ impl SessionsOf {
     }
 }
 
-impl fmt::Display for SessionsOf {
+impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tenant(tenant) => write!(f, "{tenant}"),
@@ -42,7 +42,7 @@ impl fmt::Display for SessionsOf {
     }
 }
 
-impl FromStr for SessionsOf {
+impl FromStr for Whose {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
@@ -60,12 +60,12 @@ mod tests {
     #[test]
     fn is_read_as_it_is_written_and_includes_whom_it_names() {
         let (tenant, user) = (TenantId::new(), UserId::new());
-        for whose in [SessionsOf::Tenant(tenant), SessionsOf::User(tenant, user)] {
+        for whose in [Whose::Tenant(tenant), Whose::User(tenant, user)] {
             assert_eq!(whose.to_string().parse(), Ok(whose));
             assert!(whose.include(tenant, user) && !whose.include(TenantId::new(), user));
         }
-        assert!(SessionsOf::Tenant(tenant).include(tenant, UserId::new()));
-        assert!(!SessionsOf::User(tenant, user).include(tenant, UserId::new()));
-        assert!("nobody".parse::<SessionsOf>().is_err());
+        assert!(Whose::Tenant(tenant).include(tenant, UserId::new()));
+        assert!(!Whose::User(tenant, user).include(tenant, UserId::new()));
+        assert!("nobody".parse::<Whose>().is_err());
     }
 }
