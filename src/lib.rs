@@ -8,6 +8,7 @@ pub mod data_dir;
 pub mod domain;
 pub mod http;
 pub mod lifecycle;
+pub mod open_files;
 pub mod outbound;
 pub mod postgres;
 pub mod rate_limit;

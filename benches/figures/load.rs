@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{interval, sleep_until, timeout};
 
 use super::Failure;
 use super::process::cpu;
@@ -20,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: usize = 1_000_000;
 /// Longest answer.
 const ROOM: usize = 16 * 1024;
+/// Between two requests of those who ask steadily, but for answers that take longer.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What is asked of whom.
 #[derive(Debug, Clone)]
@@ -67,6 +71,49 @@ impl Target {
             Ok(outcome)
         };
         timeout(PATIENCE, answers).await?
+    }
+
+    /// Asks over one connection, on a thread of its own, 200 times a second, until that is ended.
+    pub(crate) fn ask_steadily(&self) -> Steady {
+        let (stop, stopped) = oneshot::channel();
+        let target = self.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(steadily(&target, stopped))
+        });
+        Steady { stop, thread }
+    }
+}
+
+/// Somebody who asks steadily.
+pub(crate) struct Steady {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<Result<Vec<Duration>, Failure>>,
+}
+
+impl Steady {
+    /// Asks no more. Returns how long each answer took, sorted.
+    pub(crate) fn end(self) -> Result<Vec<Duration>, Failure> {
+        drop(self.stop);
+        let mut latencies = self.thread.join().map_err(|_| "a thread that asks panicked")??;
+        latencies.sort_unstable();
+        Ok(latencies)
+    }
+}
+
+async fn steadily(target: &Target, mut stopped: oneshot::Receiver<()>) -> Result<Vec<Duration>, Failure> {
+    let mut stream = TcpStream::connect(target.address).await?;
+    stream.set_nodelay(true)?;
+    let (mut buffer, mut latencies, mut pauses) = (vec![0; ROOM], Vec::new(), interval(PAUSE));
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return Ok(latencies),
+            _ = pauses.tick() => {}
+        }
+        let start = Instant::now();
+        stream.write_all(&target.request).await?;
+        timeout(PATIENCE, read_answer(&mut stream, &mut buffer)).await??;
+        latencies.push(start.elapsed());
     }
 }
 

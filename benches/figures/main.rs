@@ -3,25 +3,30 @@
 //! Standard output gets the tables, in Markdown; standard error tells how far it is. Everything that is started here (servers with
 //! their Postgres, a Redis, a bare server to compare with) is stopped again, also on failure or Ctrl-C.
 
+mod audience;
 mod bare;
 mod child;
 mod compare;
+mod flood;
 mod gate;
+mod idle;
 mod load;
 mod look_alike;
 mod machine;
 mod memory;
-mod message;
 mod outbound;
 mod process;
+mod programs;
 mod replicas;
 mod report;
 mod requests;
+mod sending;
 mod server;
 mod startup;
 #[expect(dead_code, unused_imports, reason = "the tests' support; the figures need its client and what stands for Redis")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
+mod viewers;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -55,16 +60,25 @@ struct Options {
     /// Be the look-alike of Upstash before this Redis
     #[arg(long, hide = true, value_name = "URL")]
     look_alike: Option<String>,
+    /// Be a program that shows something new at each interval
+    #[arg(long, hide = true, value_name = "MILLISECONDS")]
+    tick: Option<u64>,
+    /// Be a program that writes so many lines a second
+    #[arg(long, hide = true, value_name = "LINES")]
+    flood: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Section {
     Startup,
     Memory,
+    Idle,
+    Flood,
+    Viewers,
+    Sending,
     Requests,
     Gate,
     Replicas,
-    Message,
     Outbound,
 }
 
@@ -91,10 +105,12 @@ impl Effort {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match (&options.bare, &options.look_alike) {
-        (Some(body), _) => bare::serve(body),
-        (None, Some(url)) => look_alike::serve(url),
-        (None, None) => measure(&options),
+    let result = match &options {
+        Options { bare: Some(body), .. } => bare::serve(body),
+        Options { look_alike: Some(url), .. } => look_alike::serve(url),
+        Options { tick: Some(millis), .. } => programs::tick(*millis),
+        Options { flood: Some(lines), .. } => programs::flood(*lines),
+        _ => measure(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -126,11 +142,14 @@ async fn figures(options: &Options) -> Result<(), Failure> {
     for section in sections {
         let tables: Vec<Table> = match section {
             Section::Startup => vec![startup::measure(effort).await?],
-            Section::Memory => memory::measure(effort).await?,
+            Section::Memory => vec![memory::measure(effort).await?],
+            Section::Idle => idle::measure(effort).await?,
+            Section::Flood => flood::measure(effort).await?,
+            Section::Viewers => viewers::measure(effort).await?,
+            Section::Sending => vec![sending::measure(effort).await?],
             Section::Requests => requests::measure(effort).await?,
             Section::Gate => gate::measure(effort).await?,
             Section::Replicas => replicas::measure(effort).await?,
-            Section::Message => vec![message::measure(effort).await?],
             Section::Outbound => vec![outbound::measure(effort).await?],
         };
         for table in tables {

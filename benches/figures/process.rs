@@ -51,3 +51,10 @@ pub(crate) fn children(parent: u32) -> Result<Vec<(u32, String)>, Failure> {
     }
     Ok(children)
 }
+
+/// Bytes that a process has written so far, to whatever.
+pub(crate) fn written(pid: u32) -> Result<u64, Failure> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let bytes = text.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok());
+    Ok(bytes.ok_or("no count of what is written in this kernel")?)
+}

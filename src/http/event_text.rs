@@ -16,7 +16,7 @@ const CUT: &str = "[… the beginning is left out here; GET messages has the who
 /// A message's text as an event tells it: whole if it fits, otherwise a note and its end, which is what changes.
 pub(super) fn message(text: &str) -> Cow<'_, str> {
     match end_within(text, MAX_MESSAGE - written(CUT)) {
-        end if end.len() == text.len() || written(text) <= MAX_MESSAGE => Cow::Borrowed(text),
+        end if end.len() == text.len() || text.len() <= MAX_MESSAGE && written(text) <= MAX_MESSAGE => Cow::Borrowed(text),
         end => Cow::Owned(format!("{CUT}{end}")),
     }
 }

@@ -22,6 +22,7 @@ mod isolation;
 mod keys;
 mod login_limits;
 mod module_directions;
+mod open_files;
 mod outbound;
 mod problems;
 mod queue;

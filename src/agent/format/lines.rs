@@ -20,16 +20,14 @@ pub(super) fn up_to(text: &str, lines: usize) -> &str {
 
 /// `text` without blank lines at its beginning and end; `None` if every line is blank.
 pub(super) fn trim_blank(text: &str) -> Option<&str> {
-    let mut kept: Option<(usize, usize)> = None;
     let mut start = 0;
     for line in text.split('\n') {
-        let end = start + line.len();
         if !line.trim().is_empty() {
-            kept = Some((kept.map_or(start, |(first, _)| first), end));
+            return Some(without_blank_end(&text[start..]));
         }
-        start = end + 1;
+        start += line.len() + 1;
     }
-    kept.map(|(first, last)| &text[first..last])
+    None
 }
 
 /// `text` without blank lines at its end.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use crate::domain::TerminalSize;
+use crate::open_files;
 
 use super::launch::{Launch, SpawnError};
 
@@ -123,6 +124,9 @@ impl Program {
     /// A process that leads its process group, started with `mark` in its environment.
     pub(in crate::agent) fn of(child: Child, mark: &Mark) -> Self {
         let group = ProcessGroup::of(&child, mark);
+        if let Some(leader) = group.leader() {
+            open_files::give_back(leader);
+        }
         Self { child, group }
     }
 

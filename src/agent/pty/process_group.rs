@@ -45,6 +45,11 @@ impl ProcessGroup {
         Self { leader, mark: format!("{MARK}={}", mark.0).into_bytes() }
     }
 
+    /// The program's process, until all are killed.
+    pub(super) fn leader(&self) -> Option<Pid> {
+        self.leader
+    }
+
     /// Signals every process, those that are halted too.
     pub(super) fn signal(&self, signal: Signal) {
         let Some(leader) = self.leader else { return };

@@ -1,5 +1,6 @@
 //! The terminal that an agent believes it runs in: bytes in; screen text, window title and answers to its questions out.
 
+mod alternate;
 mod answer;
 mod osc_filter;
 mod screen;
@@ -112,7 +113,7 @@ impl Emulator {
     pub(crate) fn resize(&mut self, size: TerminalSize) {
         self.size = size;
         self.guarded(|emulator| {
-            emulator.screen.term.resize(size);
+            emulator.screen.resize(size);
             emulator.screen.take_rows_above();
         });
     }

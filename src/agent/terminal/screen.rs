@@ -10,6 +10,9 @@ use alacritty_terminal::vte::ansi::{
     LineClearMode, Mode, ModifyOtherKeys, PrivateMode, Rgb, ScpCharPath, ScpUpdateMode, StandardCharset, TabulationClearMode,
 };
 
+use crate::domain::TerminalSize;
+
+use super::alternate::Alternate;
 use super::screen_text;
 use super::scrollback::Scrollback;
 
@@ -21,12 +24,25 @@ const MANY_ROWS_ABOVE: usize = 1000;
 /// A terminal that tells what scrolled off its screen from what was cleared on it: the emulator keeps both above the screen.
 pub(super) struct Screen<T> {
     pub(super) term: Term<T>,
+    alternate: Alternate,
     scrollback: Scrollback,
 }
 
 impl<T: EventListener> Screen<T> {
-    pub(super) fn new(term: Term<T>) -> Self {
-        Self { term, scrollback: Scrollback::default() }
+    pub(super) fn new(mut term: Term<T>) -> Self {
+        let alternate = Alternate::put_away(&mut term);
+        Self { term, alternate, scrollback: Scrollback::default() }
+    }
+
+    /// Gives it another size.
+    pub(super) fn resize(&mut self, size: TerminalSize) {
+        self.term.resize(size);
+        self.alternate.resized(&mut self.term);
+    }
+
+    #[cfg(test)]
+    pub(super) fn make_alternate(&mut self) {
+        self.alternate.make(&mut self.term);
     }
 
     /// What scrolled off, if it belongs above what is on the screen.
@@ -116,6 +132,11 @@ impl<T: EventListener> Handler for Screen<T> {
         self.scrollback.clear();
     }
 
+    fn set_private_mode(&mut self, mode: PrivateMode) {
+        self.alternate.before(mode, &mut self.term);
+        self.term.set_private_mode(mode);
+    }
+
     pass_on! {
         set_title(title: Option<String>);
         set_cursor_style(style: Option<CursorStyle>);
@@ -154,7 +175,6 @@ impl<T: EventListener> Handler for Screen<T> {
         set_mode(mode: Mode);
         unset_mode(mode: Mode);
         report_mode(mode: Mode);
-        set_private_mode(mode: PrivateMode);
         unset_private_mode(mode: PrivateMode);
         report_private_mode(mode: PrivateMode);
         set_scrolling_region(top: usize, bottom: Option<usize>);

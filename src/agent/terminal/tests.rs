@@ -308,6 +308,57 @@ fn no_input_at_any_size_breaks_it() {
 }
 
 #[test]
+fn the_alternate_screen_is_made_when_it_is_first_shown() {
+    let mut terminal = terminal();
+    let rows_of_other = |terminal: &mut Emulator| {
+        terminal.screen.term.swap_alt();
+        let rows = terminal.screen.term.screen_lines();
+        terminal.screen.term.swap_alt();
+        rows
+    };
+    terminal.feed(b"one\x1b[?25l\x1b[?2004h");
+    assert_eq!(rows_of_other(&mut terminal), 1);
+    terminal.resize(size(30, 20));
+    assert_eq!(rows_of_other(&mut terminal), 1);
+    terminal.feed(b"\x1b[?10");
+    terminal.feed(b"49h\x1b[20;30Hx");
+    assert_eq!(terminal.text(), format!("{}{}x", "\n".repeat(19), " ".repeat(29)));
+    terminal.resize(size(20, 10));
+    terminal.feed(b"\x1b[?1049l");
+    assert_eq!(terminal.text(), "one");
+    assert_eq!(terminal.restarts, 0);
+}
+
+#[test]
+fn an_alternate_screen_that_is_made_late_is_as_one_that_was_always_there() {
+    let mut rng = StdRng::seed_from_u64(20_261_123);
+    let mut shown = 0;
+    for _ in 0..60 {
+        let first = size(rng.random_range(10..=40), rng.random_range(10..=40));
+        let (mut late, mut always) = (Emulator::new(first), Emulator::new(first));
+        always.screen.make_alternate();
+        for _ in 0..20 {
+            let bytes = noise(&mut rng);
+            assert_eq!(late.feed(&bytes), always.feed(&bytes));
+            if rng.random_range(0..10) == 0 {
+                let next = size(rng.random_range(10..=40), rng.random_range(10..=40));
+                late.resize(next);
+                always.resize(next);
+            }
+            if late.frame_deadline().is_some() && rng.random() {
+                assert_eq!(late.end_frame(), always.end_frame());
+            }
+            let (text, same) = (late.text().into(), always.text().into());
+            assert_eq!(text, same);
+            assert_eq!(late.with_scrollback(&text), always.with_scrollback(&same));
+            assert_eq!(late.restarts, always.restarts);
+            shown += u32::from(late.screen.term.mode().contains(TermMode::ALT_SCREEN));
+        }
+    }
+    assert!(shown > 50, "{shown}");
+}
+
+#[test]
 fn recordings_of_real_agents_leave_a_screen() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/recordings/raw");
     let Ok(recordings) = std::fs::read_dir(&folder) else {

@@ -23,6 +23,7 @@ use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
+use crate::open_files;
 use crate::outbound::{AddressPolicy, GuardedResolver, Outbound, Resolvers, SystemResolver};
 use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore, TenantLimitsCache};
 use crate::redis::Redis;
@@ -33,6 +34,7 @@ use crate::telemetry;
 /// Serves until SIGINT or SIGTERM.
 pub(super) async fn run(settings: Config) -> Result<(), Failure> {
     telemetry::log(&settings.log);
+    open_files::raise();
     let lifecycle = Lifecycle::default();
     lifecycle.watch_signals()?;
     let address = settings.server.address();

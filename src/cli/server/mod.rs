@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::domain::{Fence, Transport, random_bytes};
 use crate::http::single::{self, Parts, SingleAgent, Warning};
 use crate::lifecycle::Lifecycle;
+use crate::open_files;
 use crate::telemetry;
 
 /// How long the agent has to end once it was asked to.
@@ -48,6 +49,7 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     log()?;
+    open_files::raise();
     let _pid_file = settings.pid_file.clone().map(PidFile::write).transpose()?;
     let listeners = listen::listen(settings.host, settings.port).await?;
     let prompt = prompt::find(settings.initial_prompt.clone()).await?;

@@ -21,6 +21,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) struct ServerBuilder {
     env: BTreeMap<String, String>,
     data_dir: Arc<TempDir>,
+    open_files: Option<u32>,
 }
 
 /// A running server. Killed when dropped.
@@ -35,7 +36,7 @@ impl ServerBuilder {
     /// A server on `database`, with in-process stores and no limit that a test would meet by chance.
     pub(crate) fn new(database: &TestDatabase) -> Self {
         let data_dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        let builder = Self { env: BTreeMap::new(), data_dir: data_dir.clone() };
+        let builder = Self { env: BTreeMap::new(), data_dir: data_dir.clone(), open_files: None };
         builder
             .env("DATABASE_URL", database.url())
             .env("AGENTAPI_PORT", "0")
@@ -61,7 +62,7 @@ impl ServerBuilder {
         // Its Postgres runs as another user if the test runs as root, and must be able to pass through.
         let mode = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(data_dir.path(), mode).expect("the directory is ours");
-        let builder = Self { env: BTreeMap::new(), data_dir: data_dir.clone() };
+        let builder = Self { env: BTreeMap::new(), data_dir: data_dir.clone(), open_files: None };
         let data_dir = data_dir.path().display().to_string();
         builder.env("AGENTAPI_PORT", "0").env("AGENTAPI_DATA_DIR", &data_dir).found_programs()
     }
@@ -80,10 +81,16 @@ impl ServerBuilder {
         self
     }
 
+    /// With a soft limit of open files.
+    pub(crate) fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
     /// A second server with the same settings, but a data directory and so a name of its own.
     pub(crate) fn sibling(&self) -> Self {
         let data_dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        let sibling = Self { env: self.env.clone(), data_dir: data_dir.clone() };
+        let sibling = Self { data_dir: data_dir.clone(), ..self.clone() };
         sibling.env("AGENTAPI_DATA_DIR", &data_dir.path().display().to_string())
     }
 
@@ -93,7 +100,15 @@ impl ServerBuilder {
 
     /// A command of the program with this environment and nothing else.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agentapi"));
+        let program = env!("CARGO_BIN_EXE_agentapi");
+        let mut command = match self.open_files {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit -S -n \"$0\" && exec \"$@\"", &limit.to_string(), program]);
+                shell
+            }
+        };
         command.args(args).current_dir(self.data_dir.path()).env_clear().envs(&self.env).kill_on_drop(true);
         command
     }
