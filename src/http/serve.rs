@@ -23,12 +23,15 @@ use tower::ServiceExt;
 
 use super::{App, service};
 use crate::lifecycle::Lifecycle;
+use crate::outbound::MAX_IDLE;
 
 /// Connections served at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 10_000;
 
-/// How long a client may take to send the head of a request, and a connection may lie idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send the head of a request, and a connection may lie idle between two. Longer than clients and load
+/// balancers keep one they do not use, most of them for 60 s: else they would send a request on one that is being closed.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+const _: () = assert!(HEAD_TIMEOUT.as_secs() > MAX_IDLE.as_secs(), "other servers of ours are such clients");
 
 /// How long a client may take nothing of what is sent to it: then it is gone, or so slow that it must begin again.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

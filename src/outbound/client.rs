@@ -16,7 +16,7 @@ use super::{Body, Call, OutboundError, Resolvers};
 use crate::domain::Service;
 
 /// A connection that was idle for longer is not used again: something on the way may have forgotten it without a word.
-const MAX_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// Idle connections kept a host.
 const MAX_IDLE_PER_HOST: usize = 32;

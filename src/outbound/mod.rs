@@ -31,6 +31,7 @@ use tower::util::BoxCloneSyncService;
 pub use self::address_policy::{AddressPolicy, Forbidden};
 pub use self::body::{Body, BoxError};
 pub use self::call::{Call, Timeouts};
+pub(crate) use self::client::MAX_IDLE;
 pub use self::error::OutboundError;
 pub use self::guarded_resolver::GuardedResolver;
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};

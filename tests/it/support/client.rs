@@ -1,5 +1,7 @@
 //! A client of the API.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -55,9 +57,13 @@ impl Answer {
     }
 }
 
+/// How long a connection that is not used is kept: less than the server keeps one.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+
 impl Client {
     pub(crate) fn new(url: &str) -> Self {
-        let http = reqwest::Client::builder().timeout(super::PATIENCE).build().expect("a client");
+        // An idle connection is let go before the server does so, which could meet a request on its way.
+        let http = reqwest::Client::builder().timeout(super::PATIENCE).pool_idle_timeout(MAX_IDLE).build().expect("a client");
         Self { http, url: url.to_owned(), token: None }
     }
 
