@@ -261,23 +261,25 @@ impl Conversation {
 
     fn settle_status(&mut self) -> Vec<Change> {
         let is_idle = self.is_idle() && (self.asks() || !self.prompt_waits);
-        let mut changes = self.settle_asking(is_idle && self.asks());
+        let asks = is_idle && self.asks();
+        let is_news = std::mem::replace(&mut self.told_asking, asks) != asks;
+        let mut changes = Vec::new();
+        // An agent that asks is at no moment told to be one that takes messages: that it asks comes first, that it no longer does last.
+        if is_news && asks {
+            changes.push(Change::Asks(true));
+        }
         let status = if is_idle { AgentStatus::Stable } else { AgentStatus::Running };
-        if status == self.status {
-            return changes;
+        if status != self.status {
+            self.status = status;
+            if status == AgentStatus::Stable {
+                changes.extend(self.settled());
+            }
+            changes.push(Change::Status(status, self.next_event()));
         }
-        self.status = status;
-        if status == AgentStatus::Stable {
-            changes.extend(self.settled());
+        if is_news && !asks {
+            changes.push(Change::Asks(false));
         }
-        changes.push(Change::Status(status, self.next_event()));
         changes
-    }
-
-    fn settle_asking(&mut self, asks: bool) -> Vec<Change> {
-        let is_new = asks != self.told_asking;
-        self.told_asking = asks;
-        is_new.then_some(Change::Asks(asks)).into_iter().collect()
     }
 
     fn settled(&mut self) -> Vec<Change> {

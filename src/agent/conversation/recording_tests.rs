@@ -115,7 +115,7 @@ fn claude_code_waits_for_a_permission_though_its_screen_blinks() {
     let said: Vec<&str> = replay.conversation.messages().iter().map(|message| &*message.content).collect();
     // A hint below its box goes away by itself.
     let start = ["stable", "running", "stable"];
-    let asked = ["running", "asks", "stable", "asks no more", "running", "stable"];
+    let asked = ["running", "asks", "stable", "running", "asks no more", "stable"];
     assert_eq!(replay.seen, [&start[..], &asked, &["running", "stable"]].concat(), "{said:#?}");
     assert!(replay.last_answer().starts_with("● STUB-REPLY to: hello there\n"), "{said:#?}");
 }
@@ -125,7 +125,7 @@ fn codex_waits_for_an_approval_though_its_title_blinks() {
     let replay = Replay::new(AgentType::Codex).play(include_str!("../../../tests/fixtures/recordings/codex.cast"));
     let said: Vec<&str> = replay.conversation.messages().iter().map(|message| &*message.content).collect();
     let turn = ["running", "stable"];
-    let asked = ["running", "asks", "stable", "asks no more", "running", "stable"];
+    let asked = ["running", "asks", "stable", "running", "asks no more", "stable"];
     assert_eq!(replay.seen, [&["stable"][..], &turn, &asked, &turn].concat(), "{said:#?}");
     assert!(replay.last_answer().starts_with("• STUB-REPLY to: hello there\n"), "{said:#?}");
 }

@@ -31,6 +31,16 @@ impl Scene {
         short(&self.conversation.screen_changed(screen, screen.into(), now))
     }
 
+    fn titled(&mut self, title: &str) -> Vec<String> {
+        short(&self.conversation.title_changed(title, self.now))
+    }
+
+    /// As long as a title must stand.
+    fn after_title(&mut self) -> Vec<String> {
+        let now = self.after(PATIENCE.title);
+        short(&self.conversation.tick(now))
+    }
+
     fn quiet(&mut self) -> Vec<String> {
         let now = self.after(QUIET);
         short(&self.conversation.tick(now))
@@ -163,4 +173,47 @@ fn the_end_settles_the_last_message() {
     let mut scene = Scene::new(AgentType::Custom);
     scene.shows("bye");
     assert_eq!(short(&scene.conversation.ended(scene.now)), ["settled 0"]);
+}
+
+/// A title of Codex: a spinner while it works, and nothing before its directory otherwise.
+#[test]
+fn a_title_that_tells_counts_before_the_screen() {
+    let mut scene = Scene::new(AgentType::Codex);
+    scene.shows("> \n› \n\n  status");
+    scene.titled("project");
+    assert_eq!(scene.quiet(), ["settled 0", "stable"]);
+    scene.sends("hi", "› hi");
+    scene.titled("⠋ project");
+    assert!(scene.quiet().is_empty(), "it works in silence");
+    // It moves on the screen, and the title flickers, but stands in the end.
+    scene.titled("project");
+    scene.titled("⠙ project");
+    scene.titled("project");
+    let soon = scene.after(Duration::from_millis(499));
+    assert!(scene.conversation.tick(soon).is_empty());
+    scene.shows("› hi\n\n• done");
+    assert_eq!(scene.after_title(), ["settled 2", "stable"]);
+}
+
+#[test]
+fn an_idle_title_from_before_a_message_does_not_answer_it() {
+    let mut scene = Scene::new(AgentType::Codex);
+    scene.shows("> \n› \n\n  status");
+    scene.titled("project");
+    scene.quiet();
+    scene.sends("hi", "› hi");
+    assert!(scene.after_title().is_empty(), "it has not begun to work");
+    assert_eq!(scene.quiet(), ["settled 2", "stable"], "as without a title");
+}
+
+#[test]
+fn an_agent_that_asks_takes_no_message_and_is_never_told_to_take_one() {
+    let mut scene = Scene::new(AgentType::Claude);
+    scene.shows("Welcome\n> ");
+    scene.quiet();
+    scene.sends("go", "working");
+    scene.shows("Proceed?\n ❯ 1. Yes\n   2. No");
+    assert_eq!(scene.quiet(), ["asks true", "settled 2", "stable"]);
+    assert_eq!(scene.conversation.begin_sending(scene.now), Err(Refusal::Asks));
+    assert_eq!(scene.shows("going on")[..2], ["running", "asks false"]);
 }

@@ -43,3 +43,31 @@ fn answer(mark: char, line: &str) -> (bool, Option<usize>) {
         words.split_once(". ").and_then(|(number, _)| number.parse().ok()).filter(|number| (1..=ANSWERS).contains(number));
     (marked.is_some(), number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_offered;
+
+    #[test]
+    fn answers_at_the_end_are_offered_in_a_box_or_without_one() {
+        assert!(is_offered(
+            '❯',
+            "Do you want to proceed?\n ❯ 1. Yes\n   2. Yes, and always\n      here\n   3. No\n\n Esc to cancel"
+        ));
+        assert!(is_offered('●', "│ Allow?      │\n│   1. Once   │\n│ ● 2. Always │\n╰─────────────╯"));
+    }
+
+    #[test]
+    fn a_list_in_an_answer_or_above_a_prompt_is_not_offered() {
+        let list = " ❯ 1. Yes\n   2. No";
+        for screen in [
+            "1. one\n2. two".to_owned(),
+            "❯ 1. one".to_owned(),
+            format!("{list}\n────\n❯ \n────\n  ? for shortcuts"),
+            format!("{list}\nthat\nwas\nthe\nquestion"),
+            String::new(),
+        ] {
+            assert!(!is_offered('❯', &screen), "{screen}");
+        }
+    }
+}

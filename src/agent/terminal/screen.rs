@@ -82,7 +82,7 @@ impl<T: EventListener> Screen<T> {
     }
 }
 
-/// Passes calls on to the emulator as they are.
+/// Passes calls on to the emulator as they are. The trait's own methods do nothing: one that a new version of it adds is to be added here.
 macro_rules! pass_on {
     ($($name:ident($($argument:ident: $kind:ty),*);)*) => {
         $(fn $name(&mut self, $($argument: $kind),*) {
