@@ -60,8 +60,8 @@ pub(super) enum Refusal {
 pub(super) struct Patience {
     /// A screen that does not change.
     pub(super) quiet: Duration,
-    /// A window title that tells that the agent waits.
-    pub(super) title: Duration,
+    /// A sign that the agent waits: its window title, answers to choose from.
+    pub(super) sign: Duration,
 }
 
 /// What may become of the last message.
@@ -170,7 +170,7 @@ impl Conversation {
     pub(super) fn screen_changed(&mut self, screen: &str, shown: Arc<str>, now: Now) -> Vec<Change> {
         self.shown = shown;
         self.ready = self.ready || format::is_ready(self.agent_type, screen);
-        self.signs.screen(format::offers_choice(self.agent_type, screen));
+        self.signs.screen(format::question(self.agent_type, screen), now.instant, self.patience.sign);
         self.quiet_at = Some(now.instant + self.patience.quiet);
         let mut changes = self.settle_status();
         changes.extend(self.read_screen(now));
@@ -180,7 +180,7 @@ impl Conversation {
     /// The window has another title.
     pub(super) fn title_changed(&mut self, title: &str, now: Now) -> Vec<Change> {
         let says = format::activity(self.agent_type, title);
-        let is_new = self.signs.title(says, now.instant, self.patience.title);
+        let is_new = self.signs.title(says, now.instant, self.patience.sign);
         if !is_new && says.is_some() {
             // It is animated.
             return Vec::new();
@@ -214,6 +214,7 @@ impl Conversation {
         }
         self.prompt_waits = false;
         self.sending_since = Some(now.wall);
+        self.signs.sending();
         let mut changes = self.settled();
         changes.extend(self.settle_status());
         Ok(changes)
@@ -225,7 +226,6 @@ impl Conversation {
         let since = self.sending_since.take().unwrap_or(now.wall);
         self.baseline = before;
         self.shown = shown;
-        self.signs.sent();
         self.quiet_at = Some(now.instant + self.patience.quiet);
         let user = self.push(MessageRole::User, text, since);
         let answer = self.answer();
@@ -251,7 +251,7 @@ impl Conversation {
 
     /// Whether the agent waits for its user: for a message, or for an answer.
     fn is_idle(&self) -> bool {
-        let waits = self.signs.tells_waiting() || self.quiet_at.is_none() && !self.signs.is_busy();
+        let waits = self.signs.tell_waiting() || self.quiet_at.is_none() && !self.signs.is_busy();
         waits && (self.ready || self.asks()) && self.sending_since.is_none()
     }
 

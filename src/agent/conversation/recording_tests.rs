@@ -8,7 +8,7 @@ use super::super::terminal::Emulator;
 use super::*;
 use crate::domain::{Fence, TerminalSize};
 
-const PATIENCE: Patience = Patience { quiet: Duration::from_secs(2), title: Duration::from_millis(500) };
+const PATIENCE: Patience = Patience { quiet: Duration::from_secs(2), sign: Duration::from_millis(500) };
 
 /// A recorded session, played to a conversation.
 struct Replay {

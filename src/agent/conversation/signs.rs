@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::format::Activity;
+use super::super::format::{Activity, Question};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -12,12 +12,48 @@ pub(super) struct Signs {
     says: Option<Activity>,
     /// The agent has worked since it was last sent something. An idle title before that is of an earlier time.
     worked: bool,
-    /// When it will have told for long enough that the agent waits; titles flicker.
-    holds_at: Option<Instant>,
-    /// It has.
-    holds: bool,
+    /// The title tells that the agent waits.
+    title: Sign,
+    /// What the screen shows of a question.
+    question: Question,
     /// The screen offers answers to choose from.
-    choice: bool,
+    choice: Sign,
+}
+
+/// A sign that must stand for a while before it counts: titles flicker, and screens are drawn piece by piece.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// It is not seen.
+    #[default]
+    Absent,
+    /// It is seen, and will count from then on.
+    Counts(Instant),
+    /// It has stood for long enough.
+    Stands,
+}
+
+impl Sign {
+    /// It is seen or not. Where it was seen before, it stands since then.
+    fn seen(&mut self, is_seen: bool, counts_at: Instant) {
+        match self {
+            _ if !is_seen => *self = Self::Absent,
+            Self::Absent => *self = Self::Counts(counts_at),
+            Self::Counts(_) | Self::Stands => {}
+        }
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Counts(at) => Some(at),
+            Self::Absent | Self::Stands => None,
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|at| at <= now) {
+            *self = Self::Stands;
+        }
+    }
 }
 
 impl Signs {
@@ -32,35 +68,37 @@ impl Signs {
             Some(Activity::Asks) => true,
         };
         self.worked |= says == Some(Activity::Busy);
-        self.holds = false;
-        self.holds_at = waits.then_some(now + steady_after);
+        self.title = if waits { Sign::Counts(now + steady_after) } else { Sign::Absent };
         self.says = says;
         true
     }
 
-    /// Whether the screen offers answers to choose from.
-    pub(super) fn screen(&mut self, offers_choice: bool) {
-        self.choice = offers_choice;
+    /// The screen shows `question`.
+    pub(super) fn screen(&mut self, question: Question, now: Instant, steady_after: Duration) {
+        let offers_choice = question == Question::Open;
+        if self.question == Question::Open && !offers_choice {
+            // One was chosen: what the title told before that is of an earlier time.
+            self.sending();
+        }
+        self.question = question;
+        self.choice.seen(offers_choice, now + steady_after);
     }
 
-    /// The agent was sent something.
-    pub(super) fn sent(&mut self) {
+    /// The agent is about to be sent something. It may have worked on it, and be idle again, before it is known to have taken it.
+    pub(super) fn sending(&mut self) {
         self.worked = self.says == Some(Activity::Busy);
-        self.holds = false;
-        self.holds_at = None;
+        self.title = Sign::Absent;
     }
 
     /// When [`Self::tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.holds_at
+        self.title.deadline().into_iter().chain(self.choice.deadline()).min()
     }
 
     /// Time went by.
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.holds_at.is_some_and(|at| at <= now) {
-            self.holds_at = None;
-            self.holds = true;
-        }
+        self.title.tick(now);
+        self.choice.tick(now);
     }
 
     /// Whether the title tells that the agent works, however quiet its screen is.
@@ -68,13 +106,18 @@ impl Signs {
         self.says == Some(Activity::Busy)
     }
 
-    /// Whether the title has told for long enough that the agent waits for its user, whatever moves on its screen.
-    pub(super) fn tells_waiting(&self) -> bool {
-        self.holds
+    /// Whether it was told for long enough that the agent waits for its user, whatever moves on its screen: a question may blink for
+    /// as long as it is open. While there is one, the title alone does not count: an agent may be idle before it takes answers.
+    pub(super) fn tell_waiting(&self) -> bool {
+        match self.question {
+            Question::None => self.title == Sign::Stands,
+            Question::Coming => false,
+            Question::Open => self.choice == Sign::Stands && !self.is_busy(),
+        }
     }
 
     /// Whether the agent asks something.
     pub(super) fn asks(&self) -> bool {
-        self.choice || self.says == Some(Activity::Asks)
+        self.question == Question::Open || self.says == Some(Activity::Asks)
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::Fence;
 
 const QUIET: Duration = Duration::from_secs(2);
-const PATIENCE: Patience = Patience { quiet: QUIET, title: Duration::from_millis(500) };
+const PATIENCE: Patience = Patience { quiet: QUIET, sign: Duration::from_millis(500) };
 
 /// A conversation with a clock that the test turns.
 struct Scene {
@@ -35,9 +35,9 @@ impl Scene {
         short(&self.conversation.title_changed(title, self.now))
     }
 
-    /// As long as a title must stand.
-    fn after_title(&mut self) -> Vec<String> {
-        let now = self.after(PATIENCE.title);
+    /// As long as a sign must stand.
+    fn after_sign(&mut self) -> Vec<String> {
+        let now = self.after(PATIENCE.sign);
         short(&self.conversation.tick(now))
     }
 
@@ -192,7 +192,7 @@ fn a_title_that_tells_counts_before_the_screen() {
     let soon = scene.after(Duration::from_millis(499));
     assert!(scene.conversation.tick(soon).is_empty());
     scene.shows("› hi\n\n• done");
-    assert_eq!(scene.after_title(), ["settled 2", "stable"]);
+    assert_eq!(scene.after_sign(), ["settled 2", "stable"]);
 }
 
 #[test]
@@ -202,8 +202,78 @@ fn an_idle_title_from_before_a_message_does_not_answer_it() {
     scene.titled("project");
     scene.quiet();
     scene.sends("hi", "› hi");
-    assert!(scene.after_title().is_empty(), "it has not begun to work");
+    assert!(scene.after_sign().is_empty(), "it has not begun to work");
     assert_eq!(scene.quiet(), ["settled 2", "stable"], "as without a title");
+}
+
+#[test]
+fn an_answer_may_come_before_its_message_counts_as_taken() {
+    let mut scene = Scene::new(AgentType::Codex);
+    scene.shows("> \n› \n\n  status");
+    scene.titled("project");
+    scene.quiet();
+    let before = Arc::clone(&scene.conversation.shown);
+    scene.conversation.begin_sending(scene.now).expect("it is idle");
+    scene.titled("⠋ project");
+    scene.titled("project");
+    let now = scene.after(Duration::from_millis(10));
+    scene.conversation.sent("hi".into(), before, "› hi\n\n• done".into(), now);
+    assert_eq!(scene.after_sign(), ["settled 2", "stable"], "without waiting for the screen");
+}
+
+/// Claude blinks a dot for as long as a question is open. A tool may be asked for so soon that its busy title came and went before
+/// the message counted as taken.
+#[test]
+fn a_question_is_seen_however_its_screen_blinks_and_though_no_title_told_of_work() {
+    let mut scene = Scene::new(AgentType::Claude);
+    scene.titled("✳ Claude Code");
+    scene.shows("Welcome\n> ");
+    scene.quiet();
+    scene.sends("go", "> go");
+    let mut seen = Vec::new();
+    let mut blink = |scene: &mut Scene| {
+        for dot in ["●", " "] {
+            seen.extend(scene.shows(&format!("{dot} Bash\nProceed?\n ❯ 1. Yes\n   2. No")));
+            let now = scene.after(Duration::from_millis(600));
+            seen.extend(short(&scene.conversation.tick(now)));
+        }
+    };
+    blink(&mut scene);
+    blink(&mut scene);
+    seen.retain(|change| !change.contains(" agent "));
+    assert_eq!(seen, ["asks true", "settled 2", "stable"]);
+    // It is answered, and what was seen of the question tells nothing any more.
+    assert_eq!(scene.shows("● Bash\n  done")[..2], ["running", "asks false"]);
+    assert!(scene.after_sign().is_empty());
+    assert_eq!(scene.quiet(), ["settled 2", "stable"]);
+}
+
+/// Claude draws no question while keys are pressed, and takes no answers in the first moments after it drew one.
+#[test]
+fn an_idle_title_does_not_count_for_a_question_that_is_about_to_be_asked() {
+    let mut scene = Scene::new(AgentType::Claude);
+    scene.shows("Welcome\n> ");
+    scene.quiet();
+    scene.sends("go", "> go");
+    scene.titled("◐ Claude Code");
+    scene.titled("✳ Claude Code");
+    scene.shows("Running go\n\n────\n  Waiting for permission…\n");
+    assert!(scene.after_sign().is_empty(), "no user's turn yet");
+    scene.shows("Running go\nProceed?\n ❯ 1. Yes\n   2. No");
+    let soon = scene.after(Duration::from_millis(499));
+    assert!(scene.conversation.tick(soon).is_empty(), "it does not take answers yet");
+    assert_eq!(scene.after_sign(), ["asks true", "settled 2", "stable"]);
+}
+
+#[test]
+fn an_agent_that_works_by_its_title_asks_nothing() {
+    let mut scene = Scene::new(AgentType::Claude);
+    scene.shows("Welcome\n> ");
+    scene.quiet();
+    scene.sends("go", "> go");
+    scene.titled("◐ Claude Code");
+    scene.shows("which is\n ❯ 1. this\n   2. that");
+    assert!(scene.quiet().is_empty());
 }
 
 #[test]

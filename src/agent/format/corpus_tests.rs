@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::AgentType;
 
-use super::{agent_message, echo, is_ready, new_text, offers_choice, rules};
+use super::{Question, agent_message, echo, is_ready, new_text, question, rules};
 
 /// A folder of cases; `None`, with a line about it, where it is absent.
 fn corpus(name: &str) -> Option<PathBuf> {
@@ -108,7 +108,7 @@ fn questions_are_told_from_other_screens_of_real_agents() {
         let kind: String = file.chars().take_while(char::is_ascii_alphabetic).collect();
         let Ok(kind) = kind.parse() else { continue };
         let text = fs::read_to_string(&screen).expect("readable");
-        if offers_choice(kind, &text) {
+        if question(kind, &text) == Question::Open {
             asking.push(file.to_owned());
         }
     }

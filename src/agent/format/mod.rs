@@ -41,9 +41,29 @@ pub(crate) fn activity(kind: AgentType, title: &str) -> Option<Activity> {
     rules(kind).titles.iter().find(|(beginning, _)| title.starts_with(beginning)).map(|(_, activity)| *activity)
 }
 
-/// Whether the agent's whole `screen` ends with answers to choose from.
-pub(crate) fn offers_choice(kind: AgentType, screen: &str) -> bool {
-    rules(kind).choice.is_some_and(|mark| choice::is_offered(mark, screen))
+/// What an agent's screen shows of a question to its user.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// There is none.
+    #[default]
+    None,
+    /// It is about to be asked.
+    Coming,
+    /// There are answers to choose from.
+    Open,
+}
+
+/// The question that the agent's whole `screen` ends with.
+pub(crate) fn question(kind: AgentType, screen: &str) -> Question {
+    let rules = rules(kind);
+    let last_line_says = |text| screen.trim_end().lines().next_back().is_some_and(|line| line.contains(text));
+    if rules.choice.is_some_and(|mark| choice::is_offered(mark, screen)) {
+        Question::Open
+    } else if rules.about_to_ask.is_some_and(last_line_says) {
+        Question::Coming
+    } else {
+        Question::None
+    }
 }
 
 #[cfg(test)]

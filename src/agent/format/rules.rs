@@ -13,6 +13,8 @@ pub(crate) struct Rules {
     pub(super) titles: &'static [(&'static str, Activity)],
     /// The mark before the one of the answers it offers that is chosen.
     pub(super) choice: Option<char>,
+    /// What the last line of its screen says while it is about to ask, though its title is idle already.
+    pub(super) about_to_ask: Option<&'static str>,
     /// Lines at the top of its screen that change all the time.
     pub(super) header: usize,
     /// What it draws around the user's words when it shows them again.
@@ -70,6 +72,7 @@ const USUAL: Rules = Rules {
     ready_when_quiet: false,
     titles: &[],
     choice: None,
+    about_to_ask: None,
     header: 0,
     echo: EchoFrame::None,
     input_box: InputBox::PromptOrBar,
@@ -79,6 +82,8 @@ const USUAL: Rules = Rules {
 const CLAUDE: Rules = Rules {
     titles: &[("✳", Activity::Idle), ("◐", Activity::Busy), ("◑", Activity::Busy)],
     choice: Some('❯'),
+    // It shows no question while keys are being pressed, and takes none as an answer right after.
+    about_to_ask: Some("Waiting for permission"),
     report: Some(Report::InBraces {
         headline: "coder - coder_report_task (MCP)",
         result: r#""message": "Thanks for reporting!""#,

@@ -79,7 +79,7 @@ impl Life {
     ) -> Self {
         let now = Now::read();
         let SpawnOptions { agent_type, size, history, life, pace, .. } = options;
-        let patience = Patience { quiet: pace.quiet, title: pace.title };
+        let patience = Patience { quiet: pace.quiet, sign: pace.sign };
         let conversation = Conversation::new(agent_type, history, EventId::before(life), prompt.is_some(), patience, now);
         let mut outbox = Outbox::default();
         outbox.replace(format::rules(agent_type).wake);

@@ -7,8 +7,9 @@ use std::time::Duration;
 pub struct Pace {
     /// A screen that did not change for this long is quiet: the agent is idle.
     pub quiet: Duration,
-    /// A window title that tells that the agent waits counts once it has stood for this long: titles flicker.
-    pub title: Duration,
+    /// A sign that the agent waits counts once it has stood for this long: titles flicker, and agents take no answers in the first
+    /// moments after they asked.
+    pub sign: Duration,
     /// From the first output after a pause until it is shown: a program writes a frame in several pieces.
     pub first_frame: Duration,
     /// Between two frames while output goes on.
@@ -37,7 +38,7 @@ impl Default for Pace {
         let ms = Duration::from_millis;
         Self {
             quiet: ms(2000),
-            title: ms(500),
+            sign: ms(500),
             first_frame: ms(16),
             frame: ms(40),
             before_return: ms(50),

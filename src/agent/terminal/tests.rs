@@ -272,7 +272,7 @@ fn no_input_at_any_size_breaks_it_nor_what_is_read_off_it() {
             let message = format::agent_message(kind, new, &asked);
             assert!(message.len() <= after.len() + 1000, "seed {seed}");
             let _ready = format::is_ready(kind, &screen);
-            let _asks = format::offers_choice(kind, &screen);
+            let _asks = format::question(kind, &screen);
             let _does = format::activity(kind, &terminal.title());
             before = after;
         }
