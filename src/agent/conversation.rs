@@ -214,7 +214,7 @@ impl Conversation {
         }
         self.prompt_waits = false;
         self.sending_since = Some(now.wall);
-        self.signs.sending();
+        self.signs.given_work();
         let mut changes = self.settled();
         changes.extend(self.settle_status());
         Ok(changes)

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::format::Question;
 use super::super::terminal::Emulator;
 use super::*;
 use crate::domain::{Fence, TerminalSize};
@@ -19,6 +20,8 @@ struct Replay {
     title: Arc<str>,
     /// A message that was typed, the screen before it, and whether Return was pressed.
     typed: Option<(Arc<str>, Arc<str>, bool)>,
+    /// What the screens showed of questions, one after another.
+    questions: Vec<Question>,
     /// Changes but those of the texts.
     seen: Vec<String>,
 }
@@ -34,6 +37,7 @@ impl Replay {
             screen: Arc::clone(&empty),
             title: empty,
             typed: None,
+            questions: vec![Question::None],
             seen: Vec::new(),
         }
     }
@@ -78,6 +82,8 @@ impl Replay {
             return;
         }
         self.screen = screen.into();
+        self.questions.push(format::question(self.conversation.agent_type, &self.screen));
+        self.questions.dedup();
         let changes = self.conversation.screen_changed(&self.screen, Arc::clone(&self.screen), now);
         self.saw(&changes);
         if let Some((text, before, true)) = self.typed.take_if(|(_, _, handed_in)| *handed_in) {
@@ -117,6 +123,7 @@ fn claude_code_waits_for_a_permission_though_its_screen_blinks() {
     let start = ["stable", "running", "stable"];
     let asked = ["running", "asks", "stable", "running", "asks no more", "stable"];
     assert_eq!(replay.seen, [&start[..], &asked, &["running", "stable"]].concat(), "{said:#?}");
+    assert_eq!(replay.questions, [Question::None, Question::Coming, Question::Open, Question::None]);
     assert!(replay.last_answer().starts_with("● STUB-REPLY to: hello there\n"), "{said:#?}");
 }
 

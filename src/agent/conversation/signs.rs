@@ -10,7 +10,7 @@ use super::super::format::{Activity, Question};
 pub(super) struct Signs {
     /// What the title tells, if it is of a kind that is known.
     says: Option<Activity>,
-    /// The agent has worked since it was last sent something. An idle title before that is of an earlier time.
+    /// The agent has worked since it was last given something to do. An idle title before that is of an earlier time.
     worked: bool,
     /// The title tells that the agent waits.
     title: Sign,
@@ -77,15 +77,16 @@ impl Signs {
     pub(super) fn screen(&mut self, question: Question, now: Instant, steady_after: Duration) {
         let offers_choice = question == Question::Open;
         if self.question == Question::Open && !offers_choice {
-            // One was chosen: what the title told before that is of an earlier time.
-            self.sending();
+            // One was chosen.
+            self.given_work();
         }
         self.question = question;
         self.choice.seen(offers_choice, now + steady_after);
     }
 
-    /// The agent is about to be sent something. It may have worked on it, and be idle again, before it is known to have taken it.
-    pub(super) fn sending(&mut self) {
+    /// The agent is given something to do: what its title told before is of an earlier time. To be called before it is given, for
+    /// it may have done it, and be idle again, before it is known to have taken it.
+    pub(super) fn given_work(&mut self) {
         self.worked = self.says == Some(Activity::Busy);
         self.title = Sign::Absent;
     }

@@ -20,6 +20,24 @@ impl Scene {
         Self { conversation: Conversation::new(agent_type, history, EventId::before(Fence::FIRST), prompt, PATIENCE, now), now }
     }
 
+    /// Codex at its prompt, with the title of its directory.
+    fn idle_codex() -> Self {
+        let mut scene = Self::new(AgentType::Codex);
+        scene.shows("> \n› \n\n  status");
+        scene.titled("project");
+        assert_eq!(scene.quiet(), ["settled 0", "stable"]);
+        scene
+    }
+
+    /// Claude with a message that it works on, whatever its title tells.
+    fn claude_at_work() -> Self {
+        let mut scene = Self::new(AgentType::Claude);
+        scene.shows("Welcome\n> ");
+        assert_eq!(scene.quiet(), ["settled 0", "stable"]);
+        scene.sends("go", "> go");
+        scene
+    }
+
     fn after(&mut self, span: Duration) -> Now {
         self.now.instant += span;
         self.now.wall += span;
@@ -178,10 +196,7 @@ fn the_end_settles_the_last_message() {
 /// A title of Codex: a spinner while it works, and nothing before its directory otherwise.
 #[test]
 fn a_title_that_tells_counts_before_the_screen() {
-    let mut scene = Scene::new(AgentType::Codex);
-    scene.shows("> \n› \n\n  status");
-    scene.titled("project");
-    assert_eq!(scene.quiet(), ["settled 0", "stable"]);
+    let mut scene = Scene::idle_codex();
     scene.sends("hi", "› hi");
     scene.titled("⠋ project");
     assert!(scene.quiet().is_empty(), "it works in silence");
@@ -197,10 +212,7 @@ fn a_title_that_tells_counts_before_the_screen() {
 
 #[test]
 fn an_idle_title_from_before_a_message_does_not_answer_it() {
-    let mut scene = Scene::new(AgentType::Codex);
-    scene.shows("> \n› \n\n  status");
-    scene.titled("project");
-    scene.quiet();
+    let mut scene = Scene::idle_codex();
     scene.sends("hi", "› hi");
     assert!(scene.after_sign().is_empty(), "it has not begun to work");
     assert_eq!(scene.quiet(), ["settled 2", "stable"], "as without a title");
@@ -208,10 +220,7 @@ fn an_idle_title_from_before_a_message_does_not_answer_it() {
 
 #[test]
 fn an_answer_may_come_before_its_message_counts_as_taken() {
-    let mut scene = Scene::new(AgentType::Codex);
-    scene.shows("> \n› \n\n  status");
-    scene.titled("project");
-    scene.quiet();
+    let mut scene = Scene::idle_codex();
     let before = Arc::clone(&scene.conversation.shown);
     scene.conversation.begin_sending(scene.now).expect("it is idle");
     scene.titled("⠋ project");
@@ -251,10 +260,7 @@ fn a_question_is_seen_however_its_screen_blinks_and_though_no_title_told_of_work
 /// Claude draws no question while keys are pressed, and takes no answers in the first moments after it drew one.
 #[test]
 fn an_idle_title_does_not_count_for_a_question_that_is_about_to_be_asked() {
-    let mut scene = Scene::new(AgentType::Claude);
-    scene.shows("Welcome\n> ");
-    scene.quiet();
-    scene.sends("go", "> go");
+    let mut scene = Scene::claude_at_work();
     scene.titled("◐ Claude Code");
     scene.titled("✳ Claude Code");
     scene.shows("Running go\n\n────\n  Waiting for permission…\n");
@@ -267,10 +273,7 @@ fn an_idle_title_does_not_count_for_a_question_that_is_about_to_be_asked() {
 
 #[test]
 fn an_agent_that_works_by_its_title_asks_nothing() {
-    let mut scene = Scene::new(AgentType::Claude);
-    scene.shows("Welcome\n> ");
-    scene.quiet();
-    scene.sends("go", "> go");
+    let mut scene = Scene::claude_at_work();
     scene.titled("◐ Claude Code");
     scene.shows("which is\n ❯ 1. this\n   2. that");
     assert!(scene.quiet().is_empty());
@@ -278,10 +281,7 @@ fn an_agent_that_works_by_its_title_asks_nothing() {
 
 #[test]
 fn an_agent_that_asks_takes_no_message_and_is_never_told_to_take_one() {
-    let mut scene = Scene::new(AgentType::Claude);
-    scene.shows("Welcome\n> ");
-    scene.quiet();
-    scene.sends("go", "working");
+    let mut scene = Scene::claude_at_work();
     scene.shows("Proceed?\n ❯ 1. Yes\n   2. No");
     assert_eq!(scene.quiet(), ["asks true", "settled 2", "stable"]);
     assert_eq!(scene.conversation.begin_sending(scene.now), Err(Refusal::Asks));

@@ -3,16 +3,17 @@
 //! The rules are those of the AgentAPI protocol, kept byte for byte, because clients see their results. What differs between kinds
 //! of agents is data, in `rules.rs`.
 
-mod choice;
 mod diff;
 mod echo;
 mod input_box;
 mod lines;
+mod question;
 mod rules;
 mod tool_call;
 
 use crate::domain::AgentType;
 
+pub(crate) use self::question::{Question, question};
 pub(crate) use self::rules::{Activity, rules};
 
 /// The part of screen `new` that screen `old` did not have, without blank lines at its edges.
@@ -39,31 +40,6 @@ pub(crate) fn is_ready(kind: AgentType, screen: &str) -> bool {
 /// What the agent does, if its window `title` tells.
 pub(crate) fn activity(kind: AgentType, title: &str) -> Option<Activity> {
     rules(kind).titles.iter().find(|(beginning, _)| title.starts_with(beginning)).map(|(_, activity)| *activity)
-}
-
-/// What an agent's screen shows of a question to its user.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Question {
-    /// There is none.
-    #[default]
-    None,
-    /// It is about to be asked.
-    Coming,
-    /// There are answers to choose from.
-    Open,
-}
-
-/// The question that the agent's whole `screen` ends with.
-pub(crate) fn question(kind: AgentType, screen: &str) -> Question {
-    let rules = rules(kind);
-    let last_line_says = |text| screen.trim_end().lines().next_back().is_some_and(|line| line.contains(text));
-    if rules.choice.is_some_and(|mark| choice::is_offered(mark, screen)) {
-        Question::Open
-    } else if rules.about_to_ask.is_some_and(last_line_says) {
-        Question::Coming
-    } else {
-        Question::None
-    }
 }
 
 #[cfg(test)]

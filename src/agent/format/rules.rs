@@ -13,7 +13,7 @@ pub(crate) struct Rules {
     pub(super) titles: &'static [(&'static str, Activity)],
     /// The mark before the one of the answers it offers that is chosen.
     pub(super) choice: Option<char>,
-    /// What the last line of its screen says while it is about to ask, though its title is idle already.
+    /// How a line at the end of its screen begins while it is about to ask, though its title is idle already.
     pub(super) about_to_ask: Option<&'static str>,
     /// Lines at the top of its screen that change all the time.
     pub(super) header: usize,

@@ -1,14 +1,46 @@
-//! Answers that an agent offers to choose from: numbered lines at the end of its screen, one of them marked.
+//! What an agent's screen shows of a question to its user: answers to choose from, numbered lines at its end with one of them
+//! marked; or that one is about to be asked.
+
+use super::rules::rules;
+use crate::domain::AgentType;
 
 /// Lines that may stand below the answers: how to choose, the edge of a box.
 const BELOW: usize = 3;
 /// Lines that an answer may take.
 const ANSWER: usize = 3;
+/// Lines at the end that may tell of a question to come: an input box may stand below.
+const END: usize = 8;
 /// Answers that may be offered.
 const ANSWERS: usize = 12;
 
+/// What a screen shows of a question.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// There is none.
+    #[default]
+    None,
+    /// It is about to be asked.
+    Coming,
+    /// There are answers to choose from.
+    Open,
+}
+
+/// The question that the agent's whole `screen` ends with.
+pub(crate) fn question(kind: AgentType, screen: &str) -> Question {
+    let rules = rules(kind);
+    let ends_with =
+        |text| screen.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(END).any(|line| line.starts_with(text));
+    if rules.choice.is_some_and(|mark| is_offered(mark, screen)) {
+        Question::Open
+    } else if rules.about_to_ask.is_some_and(ends_with) {
+        Question::Coming
+    } else {
+        Question::None
+    }
+}
+
 /// Whether `screen` ends with numbered answers, one of which has this `mark`, and no more than a few words on how to choose.
-pub(super) fn is_offered(mark: char, screen: &str) -> bool {
+fn is_offered(mark: char, screen: &str) -> bool {
     let lines = screen.lines().rev().map(text).filter(|line| !line.is_empty()).take(BELOW + ANSWERS * ANSWER);
     let mut below = BELOW;
     let (mut marked, mut expected) = (false, None);
