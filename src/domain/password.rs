@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::random_bytes;
 
-/// Room that is set aside for a hash, of which it touches what it needs. glibc keeps freed memory for later, at worst as much for
-/// each thread that ever hashed; but what is larger than 32 MiB it always gives back at once.
+/// Room that is set aside for a hash, of which it touches what it needs. Allocators keep freed memory for later, at worst as much for
+/// each thread that ever hashed; but what is large they give back at once: jemalloc, the program's own, from 8 MiB, glibc above 32 MiB.
 const ROOM_BYTES: usize = 33 * 1024 * 1024;
 
 /// A password's argon2id hash in PHC string format.
