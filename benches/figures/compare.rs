@@ -53,7 +53,7 @@ impl Comparison {
                     name,
                     &connections.to_string(),
                     &thousands(median(rates.clone())),
-                    &format!("{:.0} %", 100.0 * self.share(place, target)),
+                    &format!("{:.0} %", 100.0 * self.share(place, target, 0)),
                     &spread(&rates),
                     &millis(quantile(&sum.latencies, P50)),
                     &millis(quantile(&sum.latencies, P99)),
@@ -70,9 +70,9 @@ impl Comparison {
         table
     }
 
-    /// Of the first target's rate, with many connections.
-    pub(crate) fn share_of_many(&self, target: usize) -> f64 {
-        self.share(CONNECTIONS.len() - 1, target)
+    /// Of another target's rate, with many connections.
+    pub(crate) fn share_of_many(&self, target: usize, of: usize) -> f64 {
+        self.share(CONNECTIONS.len() - 1, target, of)
     }
 
     /// Requests a second with many connections.
@@ -85,9 +85,9 @@ impl Comparison {
         quantile(&self.sum(0, target).latencies, P50)
     }
 
-    fn share(&self, place: usize, target: usize) -> f64 {
-        let (rates, bare) = (self.rates(place, target), self.rates(place, 0));
-        median(rates.iter().zip(&bare).map(|(rate, bare)| rate / bare).collect())
+    fn share(&self, place: usize, target: usize, of: usize) -> f64 {
+        let (rates, others) = (self.rates(place, target), self.rates(place, of));
+        median(rates.iter().zip(&others).map(|(rate, other)| rate / other).collect())
     }
 
     fn rates(&self, place: usize, target: usize) -> Vec<f64> {

@@ -1,6 +1,8 @@
 //! What the gate costs, session and limit of a request together: by each way to Redis, near and far.
 
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use futures_util::future::join_all;
 
 use super::compare::{compare, median};
 use super::load::Target;
-use super::report::{Table, millis, nanos, share};
+use super::report::{P50, Table, millis, nanos, quantile, share};
 use super::server::{Place, Server};
 use super::support::{Network, Proxy, TestRedis, Upstash};
 use super::{Effort, Failure, bare, look_alike};
@@ -23,6 +25,9 @@ const ROUND_TRIP: Duration = Duration::from_millis(4);
 
 /// The script that limits by default; what `redis-benchmark` repeats.
 const SCRIPT: &str = include_str!("../../src/redis/lua/fixed_window_v2.lua");
+
+/// Round trips of nothing but a `PING`, in each round.
+const PINGS: usize = 100;
 
 /// Requests that are refused.
 const FLOOD: usize = 2_000;
@@ -38,6 +43,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         proxy
     });
     let places = [
+        Place::new(&[("RATE_LIMIT_ENABLED", "false")])?,
         Place::new(&[])?,
         Place::new(&[("REDIS_URL", &redis.url())])?,
         Place::new(&rest(&upstash.address.to_string()).each_ref().map(|(name, value)| (*name, value.as_str())))?,
@@ -50,14 +56,24 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         targets.push(target(server).await?);
     }
     let bare = bare::start(&targets[0].1)?;
-    let ways = ["gate, in-process", "gate, native", "gate, REST", "gate, native, 4 ms away", "gate, REST, 4 ms away"];
+    let ways = [
+        "no limit, session in-process",
+        "gate, in-process",
+        "gate, native",
+        "gate, REST",
+        "gate, native, 4 ms away",
+        "gate, REST, 4 ms away",
+    ];
+    // Places of the rows that goals are about.
+    let [bare_row, no_limit, native, far_native, far_rest] = [0, 2, 4, 6, 7];
     let mut rows = vec![("bare axum handler, the same JSON", Target::get(bare.address, bare.pid(), "/", None))];
     let address = servers[0].url.trim_start_matches("http://").parse()?;
     rows.push(("the server without the gate: `/livez`", Target::get(address, servers[0].pid(), "/livez", None)));
     rows.extend(ways.into_iter().zip(targets.iter().map(|(target, _)| target.clone())));
-    let mut benchmarks = Vec::new();
+    let (mut benchmarks, mut pings) = (Vec::new(), Vec::new());
     let comparison = compare("gate", effort, rows, || {
         benchmarks.extend(redis_benchmark(&redis, effort)?);
+        pings.extend(ping(&far_redis.address())?);
         Ok(())
     });
     let comparison = comparison.await?;
@@ -69,21 +85,29 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
     table.note("The request is `GET /v1/agents/{id}/status`, which needs no Postgres. All servers have the same one Redis.");
     table.note("“REST” is the tests' look-alike of Upstash, a process of its own before that Redis; it looks at the keys of every call within a script, which Upstash itself need not.");
     table.note("“4 ms away”: through a proxy that holds back each way for 2 ms.");
+    table.note("“no limit, session in-process”: the same handler and layers, and of the gate no more than opening the token and looking into a map.");
 
     let mut goals = Table::with_goals("The gate: goals");
-    goals.goal_at_least("native, 64 connections, of the bare handler's rate", (comparison.share_of_many(3), 0.5), share);
-    let above = |target: usize| comparison.latency_of_one(target).saturating_sub(comparison.latency_of_one(0));
-    let most = ROUND_TRIP.mul_f64(1.3);
-    goals.goal(
-        "native, 4 ms away, one connection, p50 above the bare handler's",
-        (above(5).as_secs_f64(), most.as_secs_f64()),
-        |s| millis(Duration::from_secs_f64(s)),
+    let of_no_limit = comparison.share_of_many(native, no_limit);
+    goals.goal_at_least(
+        "native, 64 connections, of the rate with no limit and the session in-process",
+        (of_no_limit, 0.5),
+        share,
     );
-    goals.goal(
-        "REST, 4 ms away, one connection, p50 above the bare handler's",
-        (above(6).as_secs_f64(), most.as_secs_f64()),
-        |s| millis(Duration::from_secs_f64(s)),
+    goals.goal_at_least(
+        "native, 64 connections, of the bare handler's rate",
+        (comparison.share_of_many(native, bare_row), 0.5),
+        share,
     );
+    pings.sort_unstable();
+    let round_trip = quantile(&pings, P50);
+    goals.figure("a `PING` of Redis 4 ms away, p50: a round trip", &millis(round_trip));
+    for (name, target) in [("native", far_native), ("REST", far_rest)] {
+        let above = comparison.latency_of_one(target).saturating_sub(comparison.latency_of_one(bare_row));
+        goals.figure(&format!("{name}, 4 ms away, one connection, p50 above the bare handler's"), &millis(above));
+        let trips = above.as_secs_f64() / round_trip.as_secs_f64();
+        goals.goal(&format!("{name}, 4 ms away: the same, in round trips"), (trips, 1.3), |trips| format!("{trips:.2}"));
+    }
     goals.goal("opening a token", (token_open(effort).await?.as_secs_f64(), 1e-6), nanos);
     let (commands, refused) = flood(effort).await?;
     goals.goal(&format!("commands of Redis for {refused} refusals of a flooded key"), (commands, 0.0), |commands| {
@@ -93,7 +117,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         goals.figure("native, 64 connections, of `redis-benchmark`'s rate", "it is not installed");
     } else {
         let benchmark = median(benchmarks);
-        goals.figure("native, 64 connections, of `redis-benchmark`'s rate", &share(comparison.rate_of_many(3) / benchmark));
+        goals.figure("native, 64 connections, of `redis-benchmark`'s rate", &share(comparison.rate_of_many(native) / benchmark));
         goals.note(format!("`redis-benchmark -c 64` with the script of the fixed window alone: {benchmark:.0} calls a second, the median of the rounds. The gate asks for the session too, and answers HTTP."));
     }
     goals.note("A token is opened by `Sessions::identify`: base64, AES-256-GCM, and whether it is past its end.");
@@ -134,6 +158,21 @@ fn redis_benchmark(redis: &TestRedis, effort: Effort) -> Result<Option<f64>, Fai
     let text = String::from_utf8(output.stdout)?;
     let rate = text.lines().last().and_then(|line| line.rsplit("\",\"").nth(6)?.parse().ok());
     Ok(Some(rate.ok_or_else(|| format!("redis-benchmark said: {text}"))?))
+}
+
+/// How long Redis takes to answer a `PING`, each on its own.
+fn ping(address: &str) -> Result<Vec<Duration>, Failure> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut answer = [0; b"+PONG\r\n".len()];
+    let mut took = Vec::with_capacity(PINGS);
+    for _ in 0..PINGS {
+        let start = Instant::now();
+        stream.write_all(b"PING\r\n")?;
+        stream.read_exact(&mut answer)?;
+        took.push(start.elapsed());
+    }
+    Ok(took)
 }
 
 /// How long it takes to open a token: the best of several rounds, for all that disturbs makes it longer.
