@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use agentapi::circuit_breaker::{CircuitBreakers, RedisCircuitStore};
-use agentapi::config::Config;
+use agentapi::config::{self, Config};
 use agentapi::domain::{AgentId, Service};
 use agentapi::outbound::{Body, Call, Outbound, OutboundError, Resolvers, Timeouts, around};
 use agentapi::redis::Redis;
@@ -51,7 +51,8 @@ impl TowerService<Call> for Nothing {
 pub(crate) async fn measure(effort: Effort) -> Result<Table, Failure> {
     effort.tell("outbound: starting Redis and the bare server");
     // As in the server: metrics are collected.
-    let metrics = telemetry::metrics()?;
+    let log = telemetry::log(&config::Log { level: "off".parse()?, ..config::Log::default() });
+    let metrics = telemetry::metrics(&log)?;
     let redis = TestRedis::start_with(&["--appendonly", "no"]).await;
     let breakers = || shared_breakers(&redis);
     let service = Service::Agent(AgentId::new());

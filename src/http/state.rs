@@ -4,7 +4,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
@@ -22,6 +21,7 @@ use crate::rate_limit::RateLimiter;
 use crate::redis::Redis;
 use crate::replica::Replicas;
 use crate::session::Sessions;
+use crate::telemetry::Metrics;
 
 /// The running server. Cheap to clone.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ pub struct Parts {
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// The collected metrics.
-    pub metrics: PrometheusHandle,
+    pub metrics: Metrics,
 }
 
 struct State {

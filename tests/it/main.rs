@@ -20,6 +20,7 @@ mod embedded_defaults;
 mod event_streams;
 mod isolation;
 mod keys;
+mod logging;
 mod login_limits;
 mod module_directions;
 mod open_files;

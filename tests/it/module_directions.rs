@@ -42,6 +42,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "redis",
             "replica",
             "session",
+            "telemetry",
         ],
     ),
     ("agent", &["cache", "config", "domain", "open_files", "outbound", "postgres"]),

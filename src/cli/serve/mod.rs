@@ -29,11 +29,11 @@ use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, Redis
 use crate::redis::Redis;
 use crate::replica::{Replicas, ReplicasParts};
 use crate::session::{MemorySessionStore, RedisSessionStore, SessionStore, Sessions};
-use crate::telemetry;
+use crate::telemetry::{self, LogGuard, Metrics};
 
 /// Serves until SIGINT or SIGTERM.
 pub(super) async fn run(settings: Config) -> Result<(), Failure> {
-    telemetry::log(&settings.log);
+    let log = telemetry::log(&settings.log);
     open_files::raise();
     let lifecycle = Lifecycle::default();
     lifecycle.watch_signals()?;
@@ -42,15 +42,23 @@ pub(super) async fn run(settings: Config) -> Result<(), Failure> {
     data_dir::create(&settings.server.data_dir)?;
     let _lock = DataDirLock::take(&settings.server.data_dir)?;
     let opened = open::database(&settings).await?;
-    let served = serve(&settings, &opened, &lifecycle, listener).await;
+    let served = serve(&settings, &opened, &lifecycle, listener, &log).await;
     let closed = opened.close().await;
     served?;
     Ok(closed?)
 }
 
-async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listener: TcpListener) -> Result<(), Failure> {
+async fn serve(
+    settings: &Config,
+    opened: &Opened,
+    lifecycle: &Lifecycle,
+    listener: TcpListener,
+    log: &LogGuard,
+) -> Result<(), Failure> {
     let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref()).await?;
-    let app = app(settings, opened, lifecycle, listener.local_addr()?)?;
+    // Before all that counts.
+    let metrics = telemetry::metrics(log)?;
+    let app = app(settings, opened, lifecycle, listener.local_addr()?, metrics)?;
     let lost = app.replicas.join().await?;
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
@@ -70,9 +78,7 @@ async fn serve(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, listen
 }
 
 /// Puts the server together, top to bottom.
-fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: SocketAddr) -> Result<App, Failure> {
-    // Before all that counts.
-    let metrics = telemetry::metrics()?;
+fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: SocketAddr, metrics: Metrics) -> Result<App, Failure> {
     let keys = identity::key_ring(&settings.session, &settings.server.data_dir)?;
     let redis = settings.redis.enabled().then(|| Redis::new(&settings.redis)).transpose()?;
     let algorithm = settings.rate_limit.algorithm;

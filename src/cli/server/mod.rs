@@ -30,7 +30,7 @@ use crate::domain::{Fence, Transport, random_bytes};
 use crate::http::single::{self, Parts, SingleAgent, Warning};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
-use crate::telemetry;
+use crate::telemetry::{self, LogGuard};
 
 /// How long the agent has to end once it was asked to.
 const AGENT_GRACE: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
 }
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
-    log()?;
+    let _log = log()?;
     open_files::raise();
     let _pid_file = settings.pid_file.clone().map(PidFile::write).transpose()?;
     let listeners = listen::listen(settings.host, settings.port).await?;
@@ -99,11 +99,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 }
 
 /// Logs as `LOG_LEVEL` and `LOG_FORMAT` say. A file `.env` is not read: where an agent works, it belongs to the work.
-fn log() -> Result<(), Failure> {
+fn log() -> Result<LogGuard, Failure> {
     let named = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
     let variables: BTreeMap<_, _> = ["LOG_LEVEL", "LOG_FORMAT"].into_iter().filter_map(named).collect();
-    telemetry::log(&Config::from_variables(&variables)?.log);
-    Ok(())
+    Ok(telemetry::log(&Config::from_variables(&variables)?.log))
 }
 
 /// What a life of the agent begins with.

@@ -129,8 +129,13 @@ impl ServerBuilder {
 
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(&self) -> Server {
+        self.start_with_log(self.log()).await
+    }
+
+    /// The same with another place for the log.
+    pub(crate) async fn start_with_log(&self, log: Stdio) -> Server {
         let mut command = self.command(&["serve"]);
-        let mut process = command.stdout(Stdio::piped()).stderr(self.log()).spawn().expect("the program starts");
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let mut said = BufReader::new(process.stdout.take().expect("piped")).lines();
         let ready = async {
             let line = said.next_line().await.expect("standard output").expect("the program says that it is ready");

@@ -15,6 +15,5 @@ pub(super) async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     for (kind, open) in app.breakers.iter().flat_map(CircuitBreakers::open) {
         metrics::gauge!("agentapi_circuits_open", "kind" => kind).set(open);
     }
-    app.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }
