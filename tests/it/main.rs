@@ -15,6 +15,7 @@ mod circuit_stores;
 mod circuits;
 mod command_budget;
 mod command_line;
+mod database_roles;
 mod deployment;
 mod embedded_defaults;
 mod event_streams;

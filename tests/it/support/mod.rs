@@ -13,7 +13,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use self::client::{Answer, Client, operators_login};
-pub(crate) use self::database::TestDatabase;
+pub(crate) use self::database::{TestDatabase, TestPostgres};
 pub(crate) use self::events::{Event, EventStream};
 pub(crate) use self::proxy::{Network, Proxy};
 pub(crate) use self::redis::{TestRedis, free_port};
