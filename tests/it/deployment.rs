@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use agentapi::config::Config;
+use agentapi::config::{Config, Endpoint};
 use serde_yaml_ng::Value;
 
 const COMPOSE_FILE: &str = "docker-compose.multitenant.yml";
@@ -239,20 +239,34 @@ fn compose_defaults_are_the_servers_own_but_for_redis() {
     }
 }
 
-#[test]
-fn the_containers_settings_are_accepted_without_env_file() {
+/// The container's settings with these lines of `.env`.
+fn container(env: &BTreeMap<&str, &str>) -> Config {
     let yaml = compose(COMPOSE_FILE);
     let variables = keys(&yaml, "services.agentapi.environment").into_iter().map(|variable| {
         let mut value = text(&yaml, &format!("services.agentapi.environment.{variable}")).to_owned();
         for (name, default) in references(&value.clone()) {
             let default = default.expect("every reference has a default");
-            value = value.replace(&format!("${{{name}:-{default}}}"), default);
+            value = value.replace(&format!("${{{name}:-{default}}}"), env.get(name).unwrap_or(&default));
         }
         (variable, value)
     });
-    let config = Config::from_variables(&variables.collect()).expect("is accepted");
+    Config::from_variables(&variables.collect()).expect("is accepted")
+}
+
+#[test]
+fn the_containers_settings_are_accepted_without_env_file() {
+    let config = container(&BTreeMap::new());
     assert!(config.redis.enabled());
     assert!(config.server.allowed_hosts.iter().any(|host| host == "agentapi"), "other containers call it by this name");
+}
+
+#[test]
+fn the_guides_lines_for_rest_do_without_the_second_file() {
+    let guide = file("docs/DOCKER_REDIS_SETUP.md");
+    let lines = guide.lines().filter_map(|line| line.trim().split_once('='));
+    let rest = lines.filter(|(name, _)| *name == "REDIS_PROTOCOL" || name.starts_with("UPSTASH_REDIS_REST_"));
+    let config = container(&rest.collect());
+    assert!(matches!(config.redis.endpoint(), Some(Endpoint::Rest { .. })));
 }
 
 #[test]
