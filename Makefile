@@ -4,7 +4,8 @@ help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 run: ## Build and run the server; with no DATABASE_URL it runs its own PostgreSQL
-	@[ -n "$$DATABASE_URL" ] || scripts/install-dependencies.sh postgres
+	@scripts/install-dependencies.sh cc
+	@[ -n "$$DATABASE_URL" ] || grep -qs '^DATABASE_URL=.' .env || scripts/install-dependencies.sh postgres
 	AGENT_ALLOW_CUSTOM_COMMANDS=true cargo run --release --locked -- serve
 
 test: ## Run every test; on Debian as root, install first what that needs
