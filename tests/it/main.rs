@@ -17,6 +17,7 @@ mod command_budget;
 mod command_line;
 mod database_roles;
 mod deployment;
+mod documentation;
 mod embedded_defaults;
 mod event_streams;
 mod isolation;
