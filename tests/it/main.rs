@@ -33,6 +33,7 @@ mod rate_limit;
 mod rate_limit_scripts;
 mod rate_limit_stores;
 mod redis_faults;
+mod redis_user;
 mod remote_agents;
 mod replicas;
 mod rest;
