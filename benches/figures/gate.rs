@@ -24,7 +24,7 @@ use super::{Effort, Failure, bare, look_alike};
 const ROUND_TRIP: Duration = Duration::from_millis(4);
 
 /// The script that limits by default; what `redis-benchmark` repeats.
-const SCRIPT: &str = include_str!("../../src/redis/lua/fixed_window_v2.lua");
+const SCRIPT: &str = include_str!("../../src/redis/lua/fixed_window_v3.lua");
 
 /// Round trips of nothing but a `PING`, in each round.
 const PINGS: usize = 100;

@@ -93,7 +93,7 @@ impl Directory {
             Whose::User(tenant, user) => self.cache.invalidate(&USER, tenant, user).await,
         };
         if let Err(error) = forgotten {
-            tracing::warn!(%error, %changed, "what is cached of it in Redis may be shown for some minutes");
+            tracing::warn!(%error, %changed, "Redis is told of it later: other servers may show what it has cached until then");
         }
     }
 

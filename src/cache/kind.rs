@@ -52,6 +52,11 @@ pub(super) fn jittered(life: Duration, random: u32) -> Duration {
     life.mul_f64(1.0 - JITTER + 2.0 * JITTER * part)
 }
 
+/// The longest of the lives near `life`.
+pub(super) fn longest_life(life: Duration) -> Duration {
+    jittered(life, u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ mod kind;
 mod memory;
 mod redis;
 mod store;
+mod untold;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{CacheId, CacheKey, TenantId, random_bytes};
@@ -29,7 +31,8 @@ pub use self::redis::RedisCacheStore;
 pub use self::store::{CacheError, CacheStore, Value};
 
 use self::flights::{Boarding, Flights, Landed, Lead};
-use self::kind::jittered;
+use self::kind::{jittered, longest_life};
+use self::untold::{Kept, Untold};
 
 /// What the process keeps at most, in bytes.
 const NEAR_CAPACITY: usize = 32 * 1024 * 1024;
@@ -50,15 +53,18 @@ struct Inner {
     near: MemoryCacheStore,
     shared: Option<Arc<dyn CacheStore>>,
     flights: Flights,
+    untold: Untold,
     tasks: TaskTracker,
+    stopping: CancellationToken,
 }
 
 impl Cache {
-    /// A cache in the process, in front of `shared` if there is such a store. Fills run as tasks of `tasks`.
+    /// A cache in the process, in front of `shared` if there is such a store. Fills run as tasks of `tasks`, and until `stopping` what
+    /// the store has yet to be told.
     #[must_use]
-    pub fn new(shared: Option<Arc<dyn CacheStore>>, tasks: TaskTracker) -> Self {
+    pub fn new(shared: Option<Arc<dyn CacheStore>>, tasks: TaskTracker, stopping: CancellationToken) -> Self {
         let near = MemoryCacheStore::new(NEAR_CAPACITY);
-        Self(Arc::new(Inner { near, shared, flights: Flights::default(), tasks }))
+        Self(Arc::new(Inner { near, shared, flights: Flights::default(), untold: Untold::default(), tasks, stopping }))
     }
 
     /// A tenant's thing of `kind`: what is cached, or what `fill` reads. Callers at the same time read once; that one of them goes away
@@ -113,15 +119,34 @@ impl Cache {
     /// Forgets a tenant's thing of `kind`: to be called after each change of it.
     ///
     /// # Errors
-    /// [`CacheError`]: others may go by the old value until its life ends.
+    /// [`CacheError`]: others may go by the old value until the shared store hears of the change, which it is told again and again.
     pub async fn invalidate<I: CacheId, T>(&self, kind: &Kind<I, T>, tenant: TenantId, id: I) -> Result<(), CacheError> {
         let key = kind.key(tenant, &id);
         // In this order: what a flight keeps before it is grounded is found and forgotten.
         self.0.flights.ground(&key);
         self.0.near.quarantine(&key, QUARANTINE);
-        match &self.0.shared {
-            Some(shared) => shared.invalidate(&key, QUARANTINE).await,
-            None => Ok(()),
+        let Some(shared) = &self.0.shared else { return Ok(()) };
+        let told = shared.invalidate(&key, QUARANTINE).await;
+        if told.is_err() {
+            self.tell_later(shared, &key, kind.policy());
+        }
+        told
+    }
+
+    /// Has the shared store told of a change for as long as it may keep something older.
+    fn tell_later(&self, shared: &Arc<dyn CacheStore>, key: &CacheKey, policy: Policy) {
+        // One that had yet to be put there may have come a quarantine later.
+        let until = Instant::now() + longest_life(policy.life) + QUARANTINE;
+        match self.0.untold.keep(key, until) {
+            Kept::First => {
+                let (untold, stopping) = (self.0.untold.clone(), self.0.stopping.clone());
+                self.0.tasks.spawn(untold.tell(Arc::clone(shared), stopping));
+            }
+            Kept::Further => {}
+            Kept::No => tracing::warn!(
+                kind = policy.name,
+                "too many changes wait for Redis: what is cached there of one more may be shown for as long as it lives"
+            ),
         }
     }
 
@@ -203,7 +228,7 @@ impl Cache {
     }
 
     async fn shared_value<T: DeserializeOwned>(&self, key: &CacheKey) -> Result<Option<(T, Value)>, CacheError> {
-        let Some(shared) = &self.0.shared else { return Ok(None) };
+        let Some(shared) = self.0.shared.as_ref().filter(|_| !self.0.untold.contains(key)) else { return Ok(None) };
         let found = shared.get(key).await.inspect_err(|error| tracing::debug!(%error, "the cache is taken to miss"))?;
         found.map(|bytes| encoding::decode(&bytes).map(|value| (value, bytes)).ok_or(CacheError::Unreadable)).transpose()
     }

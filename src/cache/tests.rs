@@ -96,17 +96,45 @@ impl CacheStore for Faulty {
     }
 }
 
+/// A store that is away at times.
+struct Away {
+    kept: MemoryCacheStore,
+    is_away: AtomicBool,
+}
+
+impl Away {
+    fn answers(&self) -> Result<&MemoryCacheStore, CacheError> {
+        let is_away = self.is_away.load(Ordering::SeqCst);
+        if is_away { Err(StoreUnavailable("on purpose".to_owned()).into()) } else { Ok(&self.kept) }
+    }
+}
+
+#[async_trait]
+impl CacheStore for Away {
+    async fn get(&self, key: &CacheKey) -> Result<Option<Value>, CacheError> {
+        self.answers()?.get(key).await
+    }
+
+    async fn add(&self, key: &CacheKey, value: &Value, life: Duration) -> Result<bool, CacheError> {
+        self.answers()?.add(key, value, life).await
+    }
+
+    async fn invalidate(&self, key: &CacheKey, quarantine: Duration) -> Result<(), CacheError> {
+        self.answers()?.invalidate(key, quarantine).await
+    }
+}
+
 fn shared() -> Arc<MemoryCacheStore> {
     Arc::new(MemoryCacheStore::new(1_000_000))
 }
 
 fn cache_on(store: &Arc<MemoryCacheStore>) -> Cache {
-    Cache::new(Some(store.clone()), TaskTracker::new())
+    Cache::new(Some(store.clone()), TaskTracker::new(), CancellationToken::new())
 }
 
 /// A cache as it is without Redis, and one as it is with it.
 fn caches() -> [Cache; 2] {
-    [Cache::new(None, TaskTracker::new()), cache_on(&shared())]
+    [Cache::new(None, TaskTracker::new(), CancellationToken::new()), cache_on(&shared())]
 }
 
 /// Waits until nothing is under way any more.
@@ -251,7 +279,7 @@ async fn what_was_read_before_a_change_does_not_come_back_after_it() {
     let (one, two) = (cache_on(&store), cache_on(&store));
     change_while_it_is_read(&one, &one, &store).await;
     change_while_it_is_read(&one, &two, &store).await;
-    let alone = Cache::new(None, TaskTracker::new());
+    let alone = Cache::new(None, TaskTracker::new(), CancellationToken::new());
     change_while_it_is_read(&alone, &alone, &shared()).await;
 }
 
@@ -275,7 +303,7 @@ async fn some_time_after_a_change_it_is_cached_again() {
 
 #[tokio::test]
 async fn forgetting_all_holds_also_for_what_is_being_read() {
-    let cache = Cache::new(None, TaskTracker::new());
+    let cache = Cache::new(None, TaskTracker::new(), CancellationToken::new());
     let (source, tenant, id) = (Source::gated(), TenantId::new(), UserId::new());
     let old = cache.get(&NUMBER, tenant, id, source.fill());
     let (old, ()) = tokio::join!(old, async {
@@ -297,7 +325,7 @@ async fn forgetting_all_holds_also_for_what_is_being_read() {
 async fn a_store_that_fails_is_a_miss_and_its_process_remembers() {
     for unreadable in [false, true] {
         let store = Arc::new(Faulty { unreadable, ..Faulty::default() });
-        let cache = Cache::new(Some(store.clone()), TaskTracker::new());
+        let cache = Cache::new(Some(store.clone()), TaskTracker::new(), CancellationToken::new());
         let (source, tenant, id) = (Source::open(), TenantId::new(), UserId::new());
         for _ in 0..3 {
             assert_eq!(cache.get(&NUMBER, tenant, id, source.fill()).await, Ok(Some(1)));
@@ -307,6 +335,45 @@ async fn a_store_that_fails_is_a_miss_and_its_process_remembers() {
         assert_eq!(store.added.load(Ordering::SeqCst), u32::from(unreadable), "who does not answer is not asked again");
         assert!(cache.invalidate(&NUMBER, tenant, id).await.is_err());
         assert_eq!((cache.get(&NUMBER, tenant, id, source.fill()).await, source.readings()), (Ok(Some(1)), 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_away_is_told_of_a_change_once_it_is_back() {
+    let store = Arc::new(Away { kept: MemoryCacheStore::new(1_000_000), is_away: false.into() });
+    let cache = Cache::new(Some(store.clone()), TaskTracker::new(), CancellationToken::new());
+    let (source, tenant, id) = (Source::open(), TenantId::new(), UserId::new());
+    let ask = || cache.get(&NUMBER, tenant, id, source.fill());
+    assert_eq!(ask().await, Ok(Some(1)));
+    settled(&cache).await;
+    store.is_away.store(true, Ordering::SeqCst);
+    source.number.store(2, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(cache.invalidate(&NUMBER, tenant, id).await.is_err());
+    }
+    tokio::time::sleep(NUMBER.policy().life / 2).await;
+    store.is_away.store(false, Ordering::SeqCst);
+    assert!(store.kept.find(&NUMBER.key(tenant, &id)).is_some());
+    assert_eq!(ask().await, Ok(Some(2)), "who knows of the change does not go by what is there");
+    // It is told, and the task that told it has ended.
+    settled(&cache).await;
+    assert_eq!(store.kept.find(&NUMBER.key(tenant, &id)), None);
+    assert_eq!(ask().await, Ok(Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stays_away_is_told_no_longer_than_old_values_live_or_the_server_runs() {
+    for stops in [false, true] {
+        let stopping = CancellationToken::new();
+        let cache = Cache::new(Some(Arc::new(Faulty::default())), TaskTracker::new(), stopping.clone());
+        assert!(cache.invalidate(&NUMBER, TenantId::new(), UserId::new()).await.is_err());
+        if stops {
+            stopping.cancel();
+        }
+        let start = Instant::now();
+        settled(&cache).await;
+        let longest = if stops { Duration::ZERO } else { NUMBER.policy().life * 11 / 10 + QUARANTINE + Duration::from_secs(10) };
+        assert!(start.elapsed() <= longest && (stops || start.elapsed() >= NUMBER.policy().life), "{:?}", start.elapsed());
     }
 }
 

@@ -23,32 +23,40 @@ pub(super) fn find_client_ip(app: &App, mut request: Request) -> Request {
 }
 
 /// Goes from the peer back along the addresses the proxies noted, newest (rightmost) first, as long as each is a trusted proxy:
-/// the first that is not is the client. What is left of it may be made up.
+/// the first that is not is the client. What is left of it may be made up, and so may what is left of anything that is no address.
 fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
-    let noted = headers.get_all("x-forwarded-for").iter().rev().filter_map(|value| value.to_str().ok());
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
     let mut client = peer.to_canonical();
-    for text in noted.flat_map(|value| value.rsplit(',')) {
+    for noted in lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b',')) {
         if !is_trusted(client) {
             break;
         }
-        match text.trim().parse::<IpAddr>() {
-            Ok(address) => client = address.to_canonical(),
-            Err(_) => break,
+        match noted_address(noted) {
+            Some(address) => client = address.to_canonical(),
+            None => break,
         }
     }
     client
 }
 
+/// An address as a proxy notes it: alone, or with its port, `[v6]:port`.
+fn noted_address(noted: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(noted).ok()?.trim();
+    text.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn client(peer: &str, forwarded: &[&'static str]) -> String {
         let trusted = ["10.0.0.0/8".parse().expect("a network"), "fd00::/8".parse().expect("a network")];
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().expect("a header value"));
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
         }
         client_ip(peer.parse().expect("an address"), &headers, &trusted).to_string()
     }
@@ -63,5 +71,24 @@ mod tests {
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("fd00::1", &["2001:db8::7"]), "2001:db8::7");
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_walk() {
+        // A proxy that adds a line of its own, after one that its client made up.
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "gärtner", "10.0.0.2"]), "10.0.0.2");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "gärtner"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, gärtner, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", ""]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_port_is_no_part_of_an_address() {
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, 198.51.100.7:52311, 10.0.0.2:443"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::7]:52311"]), "2001:db8::7");
+        assert_eq!(client("10.0.0.1", &["[::ffff:198.51.100.7]:1"]), "198.51.100.7");
+        for wrong in ["198.51.100.7:", "198.51.100.7:99999", "[2001:db8::7]", "example.org:80"] {
+            assert_eq!(client("10.0.0.1", &[wrong]), "10.0.0.1", "{wrong}");
+        }
     }
 }

@@ -24,17 +24,25 @@ use crate::session::{Claims, Session, SessionError};
 
 /// Lets a limited number of requests an address through to routes that are open to all.
 pub(super) async fn open(State(app): State<App>, request: Request, next: Next) -> Response {
+    limited_by_address(&app, request, |request| next.run(request)).await
+}
+
+/// Lets a limited number of requests an address through to `then`.
+async fn limited_by_address<F>(app: &App, request: Request, then: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let (cost, address) = (cost::of(&request), address(&request));
-    let limits = limits(&app, None, address).await;
-    if let Some(refusal) = limit::known_refusal(&app, limits.as_deref(), cost) {
-        return limit::refused(&app, &refusal);
+    let limits = limits(app, None, address).await;
+    if let Some(refusal) = limit::known_refusal(app, limits.as_deref(), cost) {
+        return limit::refused(app, &refusal);
     }
-    let verdict = limit::take(&app, limits, cost).await;
+    let verdict = limit::take(app, limits, cost).await;
     let response = match &verdict {
-        Some(verdict) if !verdict.decision.allowed => return limit::refused(&app, verdict),
-        _ => next.run(request).await,
+        Some(verdict) if !verdict.decision.allowed => return limit::refused(app, verdict),
+        _ => then(request).await,
     };
-    limit::with_headers(response, &app, verdict.as_ref())
+    limit::with_headers(response, app, verdict.as_ref())
 }
 
 /// Lets requests through that [`admit`] lets through.
@@ -62,9 +70,7 @@ where
                 request.extensions_mut().insert(principal);
                 then(principal, request).await
             }
-            None => Problem::new(Code::Unauthenticated)
-                .with_detail("the request was not passed on by a server of this deployment")
-                .into_response(),
+            None => limited_by_address(app, request, |_| async { not_passed_on() }).await,
         };
     }
     let (cost, address) = (cost::of(&request), address(&request));
@@ -95,6 +101,12 @@ fn granted(app: &App, passed_on: PassedOn, claims: Option<Claims>) -> Option<(Cl
         }
         _ => None,
     }
+}
+
+fn not_passed_on() -> Response {
+    Problem::new(Code::Unauthenticated)
+        .with_detail("the request was not passed on by a server of this deployment")
+        .into_response()
 }
 
 type Verified = (Claims, Principal, Session);

@@ -13,6 +13,9 @@ use crate::postgres::DatabaseError;
 /// How long clients are asked to wait when something the server needs is away.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The type of problem that a rate limit's refusal is (draft-ietf-httpapi-ratelimit-headers).
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
 macro_rules! codes {
     ($($name:ident = $code:literal, $status:ident, $title:literal;)*) => {
         /// What went wrong, for programs. A code never changes its meaning.
@@ -107,6 +110,10 @@ pub(super) struct Problem {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct ProblemBody {
+    /// What kind of problem it is, where there is a common name for it: of a rate limit's refusal.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://iana.org/assignments/http-problem-types#quota-exceeded")]
+    kind: Option<&'static str>,
     /// What went wrong, in general.
     title: &'static str,
     /// The HTTP status.
@@ -163,6 +170,7 @@ impl Problem {
 
     pub(super) fn body(&self, request_id: &str) -> ProblemBody {
         ProblemBody {
+            kind: self.violated_policy.map(|_| QUOTA_EXCEEDED),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             detail: self.detail.as_deref().map(str::to_owned),

@@ -3,15 +3,17 @@
 //! A refusal says when such a request may pass at the earliest. Until then the store would refuse whatever costs as much: what
 //! is counted never shrinks faster. So nobody is refused here whom the store would let pass, as long as the store forgets nothing.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::identifier::ByKind;
 use super::{Decision, Identifier, Limit, Quota, Taken};
 
-/// Refusals remembered at most: some 1 MB. Beyond it the store is asked, as before.
+/// Refusals of a kind of identifiers that are remembered at most: some 1 MB. Beyond it the store is asked, as before.
 const CAPACITY: usize = 10_000;
 
 /// How often at most everything is looked at for what is over, once the map is full.
@@ -31,7 +33,7 @@ struct Denial {
 
 #[derive(Debug, Default)]
 pub(super) struct Denials {
-    map: Mutex<Map>,
+    by_kind: Mutex<ByKind<Map>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,21 +43,23 @@ struct Map {
 }
 
 impl Denials {
-    /// The refusal that still holds for one of `limits`, if one does.
+    /// The refusal that still holds for one of `limits`, if one does: that with the longest wait, if several do.
     pub(super) fn find(&self, limits: &[Limit], cost: u64, now: Instant) -> Option<Taken> {
-        let map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        limits.iter().enumerate().find_map(|(place, limit)| {
-            let denial = map.denials.get(&limit.identifier)?;
+        let by_kind = self.by_kind.lock().unwrap_or_else(PoisonError::into_inner);
+        let holding = limits.iter().enumerate().filter_map(|(place, limit)| {
+            let denial = by_kind.of(limit.identifier).denials.get(&limit.identifier)?;
             let holds = now < denial.until && cost >= denial.cost && denial.quota == limit.quota;
-            let decision = Decision {
-                allowed: false,
-                limit: limit.quota.limit,
-                remaining: denial.remaining,
-                reset_after: denial.whole_at.saturating_duration_since(now),
-                retry_after: denial.until.saturating_duration_since(now),
-            };
-            holds.then_some(Taken { tightest: place, decision })
-        })
+            holds.then_some((place, denial))
+        });
+        let (tightest, denial) = holding.min_by_key(|(_, denial)| Reverse(denial.until))?;
+        let decision = Decision {
+            allowed: false,
+            limit: denial.quota.limit,
+            remaining: denial.remaining,
+            reset_after: denial.whole_at.saturating_duration_since(now),
+            retry_after: denial.until.saturating_duration_since(now),
+        };
+        Some(Taken { tightest, decision })
     }
 
     /// Remembers what the store said of a request that it was asked about at `asked`, or later.
@@ -68,7 +72,8 @@ impl Denials {
             until: asked + taken.decision.retry_after.saturating_sub(ROUNDING),
             whole_at: asked + taken.decision.reset_after,
         };
-        self.map.lock().unwrap_or_else(PoisonError::into_inner).insert(limit.identifier, denial, asked);
+        let mut by_kind = self.by_kind.lock().unwrap_or_else(PoisonError::into_inner);
+        by_kind.of_mut(limit.identifier).insert(limit.identifier, denial, asked);
     }
 }
 
@@ -93,6 +98,8 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::domain::UserId;
 
@@ -122,6 +129,29 @@ mod tests {
         denials.remember(&[limit], 5, refusal(5), now);
         let seconds = found(limit, 1, 9).expect("remembered").decision.retry_after.as_secs_f64();
         assert!((10.9..11.0).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn of_several_refusals_that_with_the_longest_wait_holds() {
+        let (denials, now) = (Denials::default(), Instant::now());
+        let limits = [limit(), limit(), limit()];
+        for (place, seconds) in [(0, 10), (1, 30), (2, 20)] {
+            denials.remember(&limits, 1, Taken { tightest: place, ..refusal(seconds) }, now);
+        }
+        let found = |seconds| denials.find(&limits, 1, now + Duration::from_secs(seconds)).expect("one holds");
+        assert_eq!((found(0).tightest, found(29).tightest), (1, 1));
+        assert!(found(0).decision.retry_after > Duration::from_secs(29));
+    }
+
+    #[test]
+    fn refusals_of_addresses_push_out_none_of_users() {
+        let (denials, now, user) = (Denials::default(), Instant::now(), limit());
+        for number in 0..u32::try_from(CAPACITY).expect("small") {
+            let address = Identifier::Ip(Ipv4Addr::from_bits(number).into());
+            denials.remember(&[Limit { identifier: address, ..user }], 1, refusal(10), now);
+        }
+        denials.remember(&[user], 1, refusal(10), now);
+        assert!(denials.find(&[user], 1, now).is_some());
     }
 
     #[test]

@@ -37,6 +37,38 @@ impl Identifier {
     }
 }
 
+/// Something for each kind of identifier, so that what one kind fills up it takes from no other: anybody can come from many
+/// addresses, and must not push out users by that.
+#[derive(Debug, Default)]
+pub(super) struct ByKind<T>([T; 5]);
+
+impl<T> ByKind<T> {
+    /// That of the kind of `identifier`.
+    pub(super) const fn of(&self, identifier: Identifier) -> &T {
+        &self.0[Self::place(identifier)]
+    }
+
+    /// The same, to be changed.
+    pub(super) const fn of_mut(&mut self, identifier: Identifier) -> &mut T {
+        &mut self.0[Self::place(identifier)]
+    }
+
+    /// All, to be changed.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut()
+    }
+
+    const fn place(identifier: Identifier) -> usize {
+        match identifier {
+            Identifier::User(_) => 0,
+            Identifier::Tenant(_) => 1,
+            Identifier::Ip(_) => 2,
+            Identifier::LoginIp(_) => 3,
+            Identifier::Login(_) => 4,
+        }
+    }
+}
+
 /// An address as it is counted: an IPv6 one stands for its /64 network, which one customer has to itself.
 #[must_use]
 pub fn counted_address(address: IpAddr) -> IpAddr {

@@ -1,20 +1,20 @@
 //! Counting in the process: for one server alone, and for all while Redis is away.
 
 use std::collections::HashMap;
-use std::mem::{Discriminant, discriminant};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::algorithm::{FixedWindow, SlidingWindow, State, Taken, TokenBucket, take_all};
+use super::identifier::ByKind;
 use super::quota::WINDOW;
 use super::{Identifier, Limit, RateLimitStore};
 use crate::config::RateLimitAlgorithm;
 use crate::domain::StoreUnavailable;
 
-/// Identifiers counted one by one at most: some 10 MB. Beyond it all new ones of a kind share one state, so that memory has a
-/// bound and a flood from many addresses is still limited.
+/// Identifiers of a kind that are counted one by one at most: some 10 MB. Beyond it all new ones of the kind share one state, so
+/// that memory has a bound and a flood from many addresses is still limited.
 const CAPACITY: usize = 100_000;
 
 /// Counts in a map.
@@ -34,49 +34,66 @@ enum Table {
 
 #[derive(Debug)]
 struct States<S> {
-    by_identifier: HashMap<Identifier, S>,
-    overflow: HashMap<Discriminant<Identifier>, S>,
+    by_kind: ByKind<OneKind<S>>,
     /// When what has ended is cleared next: at most once a window, since that looks at all.
     clear_at: u64,
 }
 
+/// The states of one kind of identifiers.
+#[derive(Debug)]
+struct OneKind<S> {
+    by_identifier: HashMap<Identifier, S>,
+    /// That of all for whom there was no room.
+    overflow: Option<S>,
+}
+
 impl<S> Default for States<S> {
     fn default() -> Self {
-        Self { by_identifier: HashMap::new(), overflow: HashMap::new(), clear_at: 0 }
+        Self { by_kind: ByKind::default(), clear_at: 0 }
+    }
+}
+
+impl<S> Default for OneKind<S> {
+    fn default() -> Self {
+        Self { by_identifier: HashMap::new(), overflow: None }
     }
 }
 
 impl<S: State> States<S> {
     fn take(&mut self, limits: &[Limit], now: u64, cost: u64) -> Taken {
         self.clear_ended(now);
-        let mut states: Vec<_> = limits.iter().map(|limit| (self.state(limit.identifier), limit.quota)).collect();
+        let state = |identifier| self.by_kind.of(identifier).state(identifier);
+        let mut states: Vec<_> = limits.iter().map(|limit| (state(limit.identifier), limit.quota)).collect();
         let taken = take_all(&mut states, now, cost);
         for (limit, (state, _)) in limits.iter().zip(states) {
             if let Some(state) = state {
-                self.keep(limit.identifier, state);
+                self.by_kind.of_mut(limit.identifier).keep(limit.identifier, state);
             }
         }
         taken
     }
 
+    fn clear_ended(&mut self, now: u64) {
+        if now >= self.clear_at {
+            for kind in self.by_kind.all_mut() {
+                kind.by_identifier.retain(|_, state| state.ends() > now);
+            }
+            self.clear_at = now + u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX);
+        }
+    }
+}
+
+impl<S: State> OneKind<S> {
     fn state(&self, identifier: Identifier) -> Option<S> {
-        let own = self.by_identifier.get(&identifier);
-        let full = self.by_identifier.len() >= CAPACITY;
-        own.or_else(|| full.then(|| self.overflow.get(&discriminant(&identifier))).flatten()).copied()
+        let own = self.by_identifier.get(&identifier).copied();
+        own.or_else(|| self.overflow.filter(|_| self.by_identifier.len() >= CAPACITY))
     }
 
     fn keep(&mut self, identifier: Identifier, state: S) {
         if self.by_identifier.len() < CAPACITY || self.by_identifier.contains_key(&identifier) {
             self.by_identifier.insert(identifier, state);
         } else {
-            self.overflow.insert(discriminant(&identifier), state);
-        }
-    }
-
-    fn clear_ended(&mut self, now: u64) {
-        if now >= self.clear_at {
-            self.by_identifier.retain(|_, state| state.ends() > now);
-            self.clear_at = now + u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX);
+            self.overflow = Some(state);
         }
     }
 }
@@ -118,22 +135,33 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::domain::UserId;
     use crate::rate_limit::Quota;
 
+    const QUOTA: Quota = Quota { limit: 2, per_window: 2, window: WINDOW };
+
+    fn limit(identifier: Identifier) -> Limit {
+        Limit { policy: "default", identifier, quota: QUOTA }
+    }
+
+    fn address(number: usize) -> Limit {
+        let address = Ipv4Addr::from_bits(u32::try_from(number).expect("small"));
+        limit(Identifier::Ip(IpAddr::V4(address)))
+    }
+
     fn check<S: State>() {
-        let quota = Quota { limit: 2, per_window: 2, window: WINDOW };
         let mut states = States::<S>::default();
         let mut take = |number: usize, now| {
-            let address = Ipv4Addr::from_bits(u32::try_from(number).expect("small"));
-            let limit = Limit { policy: "default", identifier: Identifier::Ip(IpAddr::V4(address)), quota };
+            let limit = address(number);
             let allowed = states.take(&[limit], now, 1).decision.allowed;
-            (allowed, states.by_identifier.len(), states.overflow.len())
+            let kind = states.by_kind.of(limit.identifier);
+            (allowed, kind.by_identifier.len(), kind.overflow.is_some())
         };
         assert!((0..CAPACITY).all(|number| take(number, 0).0));
         let allowed = (CAPACITY..CAPACITY + 10).filter(|&number| take(number, 0).0).count();
         assert_eq!(allowed, 2);
-        assert_eq!(take(0, 0), (true, CAPACITY, 1));
-        assert_eq!(take(0, 2 * quota.window_micros()), (true, 1, 1));
+        assert_eq!(take(0, 0), (true, CAPACITY, true));
+        assert_eq!(take(0, 2 * QUOTA.window_micros()), (true, 1, true));
     }
 
     #[test]
@@ -141,5 +169,18 @@ mod tests {
         check::<FixedWindow>();
         check::<SlidingWindow>();
         check::<TokenBucket>();
+    }
+
+    #[test]
+    fn addresses_that_fill_their_room_take_none_from_users() {
+        let store = MemoryRateLimitStore::new(RateLimitAlgorithm::FixedWindow);
+        for number in 0..=CAPACITY {
+            store.count(&[address(number)], 1);
+        }
+        let [ada, bob] = [(); 2].map(|()| limit(Identifier::User(UserId::new())));
+        for user in [ada, bob, ada, bob] {
+            assert!(store.count(&[user], 1).decision.allowed);
+        }
+        assert!(!store.count(&[ada], 1).decision.allowed && !store.count(&[bob], 1).decision.allowed);
     }
 }

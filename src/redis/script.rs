@@ -16,13 +16,13 @@ use crate::config::{self, Endpoint, ScriptDialect};
 pub(super) static SESSION_CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/session_create_v1.lua")));
 
 /// Counts requests in windows that begin with the first of them.
-pub(super) static FIXED_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fixed_window_v2.lua")));
+pub(super) static FIXED_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fixed_window_v3.lua")));
 
 /// Counts requests in windows that slide.
-pub(super) static SLIDING_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/sliding_window_v1.lua")));
+pub(super) static SLIDING_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/sliding_window_v2.lua")));
 
 /// Takes tokens from buckets.
-pub(super) static TOKEN_BUCKET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/token_bucket_v1.lua")));
+pub(super) static TOKEN_BUCKET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/token_bucket_v2.lua")));
 
 /// Lets something happen to a circuit.
 pub(super) static CIRCUIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/circuit_v1.lua")));

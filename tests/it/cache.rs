@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use sqlx::{Executor, PgConnection};
 
-use crate::support::{Client, Server, ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
+use crate::support::{Client, PATIENCE, Server, ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 async fn email(client: &Client) -> String {
     client.get("/v1/auth/session").await.ok()["user"]["email"].as_str().expect("an address").to_owned()
@@ -40,16 +40,19 @@ async fn rename(connection: &mut PgConnection, name: &str) {
 
 /// Waits until so many servers hear of changes: one that begins to listen forgets what it knows.
 async fn listening(connection: &mut PgConnection, servers: i64) {
-    loop {
-        let listeners = sqlx::query_scalar::<_, i64>(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%LISTEN%agentapi_changes%'
-                AND pid <> pg_backend_pid() AND state = 'idle'",
-        );
-        if listeners.fetch_one(&mut *connection).await.expect("a number") >= servers {
-            return;
+    let all_listen = async {
+        loop {
+            let listeners = sqlx::query_scalar::<_, i64>(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND query LIKE '%LISTEN%agentapi_changes%' AND pid <> pg_backend_pid() AND state = 'idle'",
+            );
+            if listeners.fetch_one(&mut *connection).await.expect("a number") >= servers {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    tokio::time::timeout(PATIENCE, all_listen).await.expect("all listen");
 }
 
 #[tokio::test]
@@ -88,6 +91,34 @@ async fn a_user_is_looked_up_once_until_it_is_changed() {
         let shared = requests(&servers[1], "tenant", "hit").await;
         assert_eq!(shared, u64::from(kind != "memory"), "{kind}: the first server's look-up serves the second");
     }
+}
+
+#[tokio::test]
+async fn a_change_that_redis_could_not_be_told_of_is_told_once_it_is_back() {
+    let (database, mut redis) = (TestDatabase::create().await, TestRedis::start().await);
+    // Sessions elsewhere: without them nobody gets as far as the cache.
+    let builder = ServerBuilder::new(&database).env("REDIS_URL", &redis.url()).env("SESSION_STORAGE", "memory");
+    let server = builder.start().await;
+    run(&builder, &["user", "create", "default", "bob@localhost"]).await;
+    let mut connection = database.connect().await;
+    listening(&mut connection, 1).await;
+    let client = server.anonymous().log_in("default", "bob@localhost", "hunter2 hunter2").await;
+    assert_eq!(email(&client).await, "bob@localhost");
+    stored(&server, "user", 1).await;
+    let mut keys = redis::cmd("KEYS");
+    let keys: Vec<String> = keys.arg("cache:*:user:*").query_async(&mut redis.connect().await).await.expect("keys");
+    let cached = async |redis: &TestRedis| {
+        let mut get = redis::cmd("GET");
+        get.arg(&keys[0]).query_async::<Option<String>>(&mut redis.connect().await).await.expect("an answer")
+    };
+    let before = cached(&redis).await.expect("it is cached");
+    redis.kill();
+    rename(&mut connection, "rob@localhost").await;
+    run(&builder, &["user", "enable", "default", "rob@localhost"]).await;
+    eventually("the change is seen", || async { (email(&client).await == "rob@localhost").then_some(()) }).await;
+    redis.restart().await;
+    eventually("what it kept on disk is forgotten", || async { (cached(&redis).await? != before).then_some(()) }).await;
+    assert_eq!((cached(&redis).await.as_deref(), email(&client).await.as_str()), (Some("-"), "rob@localhost"));
 }
 
 #[tokio::test]

@@ -55,12 +55,17 @@ impl Places {
 async fn a_request_costs_few_commands_and_one_round_trip() {
     let places = Places::make().await;
     for (protocol, algorithm, builder) in places.builders() {
-        for (tenant, commands) in [("", 4), ("100000", 5)] {
-            let server = builder.sibling().env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", tenant).start().await;
+        for (tenant, ip, commands) in [("", "", 4), ("100000", "", 5), ("100000", "100000", 6)] {
+            let server = builder
+                .sibling()
+                .env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", tenant)
+                .env("RATE_LIMIT_IP_REQUESTS_PER_MINUTE", ip)
+                .start()
+                .await;
             let client = server.operator().await;
             client.get("/v1/agents").await.ok();
             places.upstash.take_seen();
-            let (requests, what) = (10, format!("{protocol}, {algorithm}, tenant's limit {tenant:?}"));
+            let (requests, what) = (10, format!("{protocol}, {algorithm}, limits {tenant:?} {ip:?}"));
             let calls = places.calls(async {
                 for _ in 0..requests {
                     client.get("/v1/agents").await.ok();
@@ -82,25 +87,18 @@ async fn a_request_costs_few_commands_and_one_round_trip() {
 async fn beginnings_and_refusals_cost_no_more() {
     let places = Places::make().await;
     for (protocol, algorithm, builder) in places.builders() {
-        for (tenant, budget) in [("", 4), ("7", 6)] {
-            // The tenant's limit is the narrower one: the user's must be taken back.
-            let server = builder
-                .sibling()
-                .env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", tenant)
-                .env("RATE_LIMIT_TENANT_BURST_SIZE", if algorithm == "token_bucket" { "7" } else { "0" })
-                .env("RATE_LIMIT_REQUESTS_PER_MINUTE", if tenant.is_empty() { "7" } else { "90" })
-                .env(
-                    "RATE_LIMIT_BURST_SIZE",
-                    if algorithm != "token_bucket" {
-                        "0"
-                    } else if tenant.is_empty() {
-                        "7"
-                    } else {
-                        "90"
-                    },
-                )
-                .start()
-                .await;
+        // Those before the last and narrowest must be taken back.
+        let (wide, narrow) = if algorithm == "token_bucket" { (("90", "90"), ("7", "7")) } else { (("90", "0"), ("7", "0")) };
+        for limits in 1..=3 {
+            let server = (1..=limits).fold(builder.sibling(), |builder, place| {
+                let (rate, burst) = if place == limits { narrow } else { wide };
+                let of = ["", "TENANT_", "IP_"][place - 1];
+                let builder = builder.env(&format!("RATE_LIMIT_{of}REQUESTS_PER_MINUTE"), rate);
+                builder.env(&format!("RATE_LIMIT_{of}BURST_SIZE"), burst)
+            });
+            let server = server.start().await;
+            let what = format!("{protocol}, {algorithm}, {limits} limits");
+            let budget = if algorithm == "fixed_window" { [4, 6, 8][limits - 1] } else { [4, 5, 6][limits - 1] };
             let client = server.operator().await;
             let mut dear_refusals = 0;
             for dear in [true, false, true, false, false, false, false, true] {
@@ -116,11 +114,11 @@ async fn beginnings_and_refusals_cost_no_more() {
                 let (calls, refused) = (calls.await, status == 429);
                 dear_refusals += usize::from(dear && refused);
                 // To take back what a lone counter had counted is one command more, once: the refusal is remembered.
-                let taken_back = algorithm == "fixed_window" && tenant.is_empty() && dear && refused && dear_refusals == 1;
+                let taken_back = algorithm == "fixed_window" && limits == 1 && dear && refused && dear_refusals == 1;
                 let budget = budget + u64::from(taken_back);
-                assert!(calls <= budget, "{calls} commands for a {status}: {protocol}, {algorithm}, tenant's limit {tenant:?}");
+                assert!(calls <= budget, "{calls} commands for a {status}: {what}");
             }
-            assert!(dear_refusals > 0, "{protocol}, {algorithm}, tenant's limit {tenant:?}");
+            assert!(dear_refusals > 0, "{what}");
             places.forget().await;
         }
     }

@@ -1,6 +1,7 @@
 //! Rate limits.
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Answer, Client, ServerBuilder, TestDatabase, TestRedis, eventually};
@@ -27,6 +28,8 @@ async fn requests_beyond_the_limit_are_refused_with_headers_that_say_when_to_com
         }
         let answer = client.get("/v1/auth/session").await;
         assert_eq!(answer.problem(429), "rate_limited");
+        assert_eq!(answer.json()["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
+        assert_eq!(answer.json()["violated-policies"], json!(["default"]));
         assert_eq!(answer.header("ratelimit-policy"), r#""default";q=5;w=60"#);
         let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
         assert!((1..=60).contains(&seconds), "{seconds}");
@@ -106,7 +109,7 @@ async fn anonymous_callers_are_counted_by_address_which_only_a_trusted_proxy_may
     let database = TestDatabase::create().await;
     let login = |server: &crate::support::Server, forwarded: &'static str| {
         let client = server.anonymous();
-        let request = client.request(reqwest::Method::POST, "/v1/auth/login").header("x-forwarded-for", forwarded);
+        let request = client.request(Method::POST, "/v1/auth/login").header("x-forwarded-for", forwarded);
         let request = request.json(&json!({"tenant": "x", "email": "x@x", "password": "wrong password"}));
         async move { client.send(request).await.status.as_u16() }
     };
@@ -118,6 +121,36 @@ async fn anonymous_callers_are_counted_by_address_which_only_a_trusted_proxy_may
     for (forwarded, status) in [("192.0.2.1", 401), ("192.0.2.2", 401), ("192.0.2.3", 429)] {
         assert_eq!(login(&wary, forwarded).await, status, "{forwarded}");
     }
+}
+
+#[tokio::test]
+async fn who_makes_up_that_a_request_was_passed_on_is_limited_by_address() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    for builder in [limited(&database, 3, 0), limited(&database, 3, 0).redis(&redis)] {
+        let server = builder.start().await;
+        let client = server.operator().await;
+        let forged = || client.send(client.request(Method::GET, "/v1/agents").header("x-agentapi-passed-on", "x"));
+        // Logging in was the first.
+        for left in ["1", "0"] {
+            let answer = forged().await;
+            assert_eq!((answer.problem(401).as_str(), remaining(&answer)), ("unauthenticated", left));
+        }
+        assert_eq!(forged().await.problem(429), "rate_limited");
+        assert_eq!(client.get("/v1/agents").await.status, 200, "the user was not charged");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_read_what_is_left() {
+    let server =
+        ServerBuilder::new(&TestDatabase::create().await).env("AGENTAPI_ALLOWED_ORIGINS", "https://a.example").start().await;
+    let client = server.anonymous();
+    let answer = client.send(client.request(Method::GET, "/openapi.json").header("origin", "https://a.example")).await;
+    let exposed: Vec<&str> = answer.header("access-control-expose-headers").split(',').collect();
+    for (name, _) in answer.headers.iter().filter(|(name, _)| name.as_str().contains("ratelimit")) {
+        assert!(exposed.contains(&name.as_str()), "{name}: {exposed:?}");
+    }
+    assert!(exposed.contains(&"x-ratelimit-remaining") && exposed.contains(&"retry-after"), "{exposed:?}");
 }
 
 #[tokio::test]

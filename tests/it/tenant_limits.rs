@@ -1,8 +1,10 @@
 //! Several limits at once, and tenants' own.
 
+use reqwest::Method;
+use reqwest::multipart::{Form, Part};
 use serde_json::json;
 
-use crate::support::{Client, ServerBuilder, TestDatabase, TestRedis, eventually};
+use crate::support::{Answer, Client, ServerBuilder, TestDatabase, TestRedis, eventually};
 
 async fn count(redis: &TestRedis, pattern: &str) -> Vec<u64> {
     let mut connection = redis.connect().await;
@@ -68,6 +70,27 @@ async fn a_dear_route_costs_more_and_a_refused_one_leaves_the_rest_to_cheaper_on
         assert_eq!((answer.status.as_u16(), answer.header("x-ratelimit-remaining")), (200, left));
     }
     assert_eq!(client.get("/v1/agents").await.status, 429);
+}
+
+#[tokio::test]
+async fn starting_restarting_and_uploading_cost_more_than_the_rest() {
+    let database = TestDatabase::create().await;
+    let builder = ServerBuilder::new(&database).env("RATE_LIMIT_REQUESTS_PER_MINUTE", "50").env("RATE_LIMIT_BURST_SIZE", "0");
+    let server = builder.start().await;
+    let client = server.operator().await;
+    let left = |answer: &Answer| {
+        assert!(answer.status.is_success(), "{} {}", answer.status, answer.text);
+        answer.header("x-ratelimit-remaining").parse::<u64>().expect("a number")
+    };
+    let started = client.post("/v1/agents", json!({"type": "custom", "command": ["cat"]})).await;
+    assert_eq!(left(&started), 45);
+    let agent = format!("/v1/agents/{}", started.ok()["id"].as_str().expect("an id"));
+    let form = Form::new().part("file", Part::bytes(vec![b'x']).file_name("notes.txt"));
+    let uploaded = client.send(client.request(Method::POST, &format!("{agent}/upload")).multipart(form)).await;
+    assert_eq!(left(&uploaded), 43);
+    assert_eq!(left(&client.get(&agent).await), 42);
+    assert_eq!(left(&client.delete(&agent).await), 41);
+    assert_eq!(left(&client.post_nothing(&format!("{agent}/restart")).await), 36);
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         _ => Arc::new(MemorySessionStore::default()),
     };
     let shared_cache = redis.clone().map(|redis| Arc::new(RedisCacheStore::new(redis, keys.clone())) as Arc<dyn CacheStore>);
-    let cache = Cache::new(shared_cache, lifecycle.tasks().clone());
+    let cache = Cache::new(shared_cache, lifecycle.tasks().clone(), lifecycle.stopping());
     if redis.is_none() {
         tracing::info!(
             "Redis is off: sessions and rate limits live in this process, are lost with it, and are shared with no other"

@@ -13,10 +13,14 @@ pub struct FixedWindow {
 }
 
 impl State for FixedWindow {
+    const FIRST_REFUSES: bool = true;
+
     fn take(before: Option<Self>, now: u64, quota: Quota, cost: u64) -> Step<Self> {
         let charge = cost.min(quota.limit);
         let before = before.filter(|window| now < window.ends);
-        let mut window = before.unwrap_or(Self { count: 0, ends: now + quota.window_micros() });
+        let mut window = before.unwrap_or(Self { count: 0, ends: u64::MAX });
+        // Never longer than a window, whatever happened to the clock.
+        window.ends = window.ends.min(now + quota.window_micros());
         let allowed = window.count + charge <= quota.limit;
         // What is over the limit is counted too, but for a dear request where a cheaper one may still pass.
         if allowed || window.count >= quota.limit {

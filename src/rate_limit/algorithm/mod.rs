@@ -5,6 +5,8 @@ mod fixed_window;
 mod sliding_window;
 mod token_bucket;
 
+use std::cmp::Reverse;
+
 use super::{Decision, Quota};
 
 pub use self::fixed_window::FixedWindow;
@@ -13,6 +15,10 @@ pub use self::token_bucket::TokenBucket;
 
 /// What is known of one counted thing under an algorithm. Time is in microseconds, from whatever beginning.
 pub trait State: Copy {
+    /// Whether of several limits that refuse the first answers, since the script stops there: to ask on would be more commands.
+    /// Else that with the longest wait does, so that who waits as told is not refused by another one then.
+    const FIRST_REFUSES: bool = false;
+
     /// Takes `cost` at `now` from what `quota` allows. A cost above the limit counts as the whole limit: it could never pass.
     fn take(before: Option<Self>, now: u64, quota: Quota, cost: u64) -> Step<Self>;
 
@@ -44,9 +50,12 @@ pub struct Taken {
 /// If there are no limits.
 pub fn take_all<S: State>(states: &mut [(Option<S>, Quota)], now: u64, cost: u64) -> Taken {
     let steps: Vec<Step<S>> = states.iter().map(|&(before, quota)| S::take(before, now, quota, cost)).collect();
-    if let Some(refusing) = steps.iter().position(|step| !step.decision.allowed) {
-        states[refusing].0 = steps[refusing].state;
-        return Taken { tightest: refusing, decision: steps[refusing].decision };
+    let mut refusals = steps.iter().enumerate().filter(|(_, step)| !step.decision.allowed);
+    let refusal =
+        if S::FIRST_REFUSES { refusals.next() } else { refusals.min_by_key(|(_, step)| Reverse(step.decision.retry_after)) };
+    if let Some((refusing, step)) = refusal {
+        states[refusing].0 = step.state;
+        return Taken { tightest: refusing, decision: step.decision };
     }
     for ((state, _), step) in states.iter_mut().zip(&steps) {
         *state = step.state;

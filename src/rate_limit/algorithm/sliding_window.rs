@@ -18,19 +18,24 @@ pub struct SlidingWindow {
 }
 
 impl SlidingWindow {
-    /// The windows at `now`, in milliseconds.
-    fn at(self, now: u64) -> Self {
-        let windows = now.saturating_sub(self.start) / self.window;
-        match windows {
-            0 => self,
-            1 => Self { start: self.start + self.window, current: 0, previous: self.current, window: self.window },
-            _ => Self { start: now, current: 0, previous: 0, window: self.window },
+    /// Windows of this length that begin at `now`.
+    const fn begin(now: u64, window: u64) -> Self {
+        Self { start: now, current: 0, previous: 0, window }
+    }
+
+    /// The windows at `now`, in milliseconds. Those that begin further ahead than a window's length are of a clock that was set
+    /// back since, and are forgotten: until it is there again, nobody would pass.
+    fn at(self, now: u64, window: u64) -> Self {
+        match now.saturating_sub(self.start) / window {
+            0 if self.start > now + window => Self::begin(now, window),
+            0 => Self { window, ..self },
+            1 => Self { start: self.start + window, current: 0, previous: self.current, window },
+            _ => Self::begin(now, window),
         }
     }
 
-    /// Milliseconds from `elapsed` in the current window until `charge` passes if nothing else is asked for.
-    fn wait(self, elapsed: u64, limit: u64, charge: u64) -> u64 {
-        let left = self.window - elapsed;
+    /// Milliseconds until `charge` passes if nothing else is asked for, with `left` until the current window ends.
+    fn wait(self, left: u64, limit: u64, charge: u64) -> u64 {
         if self.current + charge <= limit {
             // As the previous window moves out.
             left - (limit - self.current - charge) * self.window / self.previous
@@ -45,19 +50,20 @@ impl State for SlidingWindow {
     fn take(before: Option<Self>, now: u64, quota: Quota, cost: u64) -> Step<Self> {
         let (now, window, limit) = (now / 1000, quota.window_micros() / 1000, quota.limit);
         let charge = cost.min(limit);
-        let mut state = before.unwrap_or(Self { start: now, current: 0, previous: 0, window }).at(now);
-        let elapsed = now.saturating_sub(state.start);
+        let mut state = before.map_or(Self::begin(now, window), |before| before.at(now, window));
+        // More than the window's length where it begins ahead of `now`.
+        let left = state.start + window - now;
         // In requests times milliseconds, so that nothing is rounded.
-        let used = state.previous * (window - elapsed) + state.current * window;
+        let used = state.previous * left.min(window) + state.current * window;
         let free = (limit * window).saturating_sub(used);
         let allowed = free >= charge * window;
         let (retry_after, remaining) = if allowed {
             state.current += charge;
             (0, free / window - charge)
         } else {
-            (state.wait(elapsed, limit, charge), free / window)
+            (state.wait(left, limit, charge), free / window)
         };
-        let forgotten = if state.current > 0 { 2 * window - elapsed } else { window - elapsed };
+        let forgotten = if state.current > 0 { left + window } else { left };
         let decision = Decision {
             allowed,
             limit,

@@ -123,6 +123,45 @@ fn servers_that_know_the_time_badly_allow_as_much() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_keeps_nobody_out_for_long_and_the_wait_is_true() {
+    fn check<S: State>(quota: Quota, longest: Duration) {
+        for back in [1, 30, 59, 60, 61, 3_600, 90_000] {
+            let (mut state, now) = (None, 100_000 * SECOND);
+            for _ in 0..=quota.limit {
+                state = S::take(state, now, quota, 1).state;
+            }
+            let now = now - back * SECOND;
+            let step = S::take(state, now, quota, 1);
+            assert!(step.decision.retry_after <= longest, "{back} s: {:?}", step.decision);
+            let wait = u64::try_from(step.decision.retry_after.as_micros()).expect("small");
+            assert!(S::take(step.state, now + wait, quota, 1).decision.allowed, "{back} s");
+        }
+    }
+    check::<FixedWindow>(THREE, WINDOW);
+    check::<SlidingWindow>(THREE, 3 * WINDOW);
+    check::<TokenBucket>(THREE, 2 * WINDOW);
+}
+
+/// A client that waits as told is not refused by the other limit then.
+#[test]
+fn of_several_refusals_that_with_the_longest_wait_answers() {
+    fn check<S: State>(expected: usize) {
+        let (slow, fast) = (Quota { limit: 1, per_window: 1, window: WINDOW }, Quota { limit: 1, per_window: 3, window: WINDOW });
+        let (mut early, mut late) = ([(None, fast)], [(None, slow)]);
+        assert!(take_all::<S>(&mut early, 0, 1).decision.allowed);
+        assert!(take_all::<S>(&mut late, 10 * SECOND, 1).decision.allowed);
+        let taken = take_all(&mut [early[0], late[0]], 11 * SECOND, 1);
+        assert_eq!((taken.decision.allowed, taken.tightest), (false, expected));
+        let equal = take_all(&mut [early[0], early[0]], 11 * SECOND, 1);
+        assert_eq!((equal.decision.allowed, equal.tightest), (false, 0));
+    }
+    // Its script stops at the first that refuses: to ask on would be more commands.
+    check::<FixedWindow>(0);
+    check::<SlidingWindow>(1);
+    check::<TokenBucket>(1);
+}
+
+#[test]
 fn a_refusal_charges_no_other_limit() {
     fn check<S: State>() {
         let one = Quota { limit: 1, per_window: 1, window: WINDOW };

@@ -4,6 +4,10 @@
 use super::{State, Step, millis};
 use crate::rate_limit::{Decision, Quota};
 
+/// How much later than an empty bucket one may be full, in microseconds: far more than the clocks that are told differ by. One that
+/// is full later still is of a clock that was set back since, or of a larger size, and is forgotten: it would refuse for as long.
+const AHEAD: u64 = 60_000_000;
+
 /// A bucket that is not full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBucket {
@@ -15,15 +19,15 @@ impl State for TokenBucket {
         let (limit, interval) = (quota.limit, quota.interval_micros());
         let charge = cost.min(limit);
         let empty_at = now + limit * interval;
-        // Never further off than an empty bucket is: a clock that was set back must not make anybody wait longer.
-        let full_at = before.map_or(now, |bucket| bucket.full_at).clamp(now, empty_at);
+        let full_at = before.map_or(now, |bucket| bucket.full_at).max(now);
+        let full_at = if full_at > empty_at + AHEAD { now } else { full_at };
         let charged = full_at + charge * interval;
         let allowed = charged <= empty_at;
         let after = if allowed { charged } else { full_at };
         let decision = Decision {
             allowed,
             limit,
-            remaining: (empty_at - after) / interval,
+            remaining: empty_at.saturating_sub(after) / interval,
             reset_after: millis(after - now),
             retry_after: millis(charged.saturating_sub(empty_at)),
         };
