@@ -73,6 +73,8 @@ where
             None => limited_by_address(app, request, |_| async { not_passed_on() }).await,
         };
     }
+    // Whoever shows a token of a session that is over speaks for nobody: its user and tenant are not charged.
+    let claims = claims.filter(|claims| !app.sessions.is_known_dead(claims));
     let (cost, address) = (cost::of(&request), address(&request));
     let limits = limits(app, claims, address).await;
     if let Some(refusal) = limit::known_refusal(app, limits.as_deref(), cost) {

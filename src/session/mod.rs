@@ -3,6 +3,7 @@
 //! The client holds a sealed token; the store holds a sealed record under the session's id, with a life that each use renews.
 //! A forged token is refused without asking the store; a stolen dump of the store reveals nobody and admits nobody.
 
+mod dead;
 mod memory;
 mod record;
 mod redis;
@@ -25,6 +26,7 @@ pub use self::rotate::{Resealed, reseal_records};
 pub use self::store::{NewSession, Owner, SessionStore, StoredSession};
 pub use self::token::{Claims, Token};
 
+use self::dead::Dead;
 use self::record::Record;
 
 /// How far another replica's clock may be ahead.
@@ -64,6 +66,7 @@ pub struct Sessions {
     absolute: TimeDelta,
     cap: usize,
     ended: broadcast::Sender<Whose>,
+    dead: Arc<Dead>,
 }
 
 impl Sessions {
@@ -73,7 +76,7 @@ impl Sessions {
         // The settings bound durations to ten years, which a TimeDelta holds.
         let absolute = TimeDelta::from_std(settings.absolute_ttl).unwrap_or(TimeDelta::MAX);
         let (ended, _) = broadcast::channel(ENDINGS_KEPT);
-        Self { store, keys, idle: settings.ttl, absolute, cap: settings.max_per_user, ended }
+        Self { store, keys, idle: settings.ttl, absolute, cap: settings.max_per_user, ended, dead: Arc::default() }
     }
 
     /// Signs `user` in. Where it has as many sessions as it may, the oldest ends.
@@ -110,12 +113,26 @@ impl Sessions {
         now >= claims.issued_at + self.absolute
     }
 
+    /// Whether the claimed session has been found to be over: [`Sessions::verify`] would find it so again. Asks no store.
+    #[must_use]
+    pub fn is_known_dead(&self, claims: &Claims) -> bool {
+        self.dead.knows(claims.session)
+    }
+
     /// Verifies that the claimed session lives, and lets it live on.
     ///
     /// # Errors
     /// [`SessionError`].
-    #[expect(clippy::disallowed_methods, reason = "the session is verified: this is where a tenant's scope comes from")]
     pub async fn verify(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(Principal, Session), SessionError> {
+        let verified = self.look_up(claims, now).await;
+        if matches!(verified, Err(SessionError::Invalid)) {
+            self.dead.remember(claims.session);
+        }
+        verified
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the session is verified: this is where a tenant's scope comes from")]
+    async fn look_up(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(Principal, Session), SessionError> {
         let idle = self.idle_life(claims, now);
         let sealed = self.store.touch(claims.session, idle).await?.ok_or(SessionError::Invalid)?;
         let record = Record::open(&self.keys, Owner::of(claims), claims.session, &sealed).ok_or(SessionError::Invalid)?;

@@ -16,6 +16,7 @@ mod circuits;
 mod command_budget;
 mod command_line;
 mod database_roles;
+mod dead_tokens;
 mod deployment;
 mod documentation;
 mod embedded_defaults;
