@@ -188,6 +188,7 @@ async fn token_open(effort: Effort) -> Result<Duration, Failure> {
         created_at: now,
         disabled_at: None,
         session_epoch: 0,
+        tenant_epoch: 0,
     };
     let (token, _) = sessions.open(&user, now).await?;
     let mut best = Duration::MAX;

@@ -1,6 +1,9 @@
 //! Ending sessions from the command line: in Redis, where they are kept there, before the command says that it is done.
 //!
-//! Servers that keep sessions themselves hear of it from Postgres, in the transaction of the change that ended them.
+//! They are over already: servers hear of it from Postgres, in the transaction of the change that ended them, or find it out when they
+//! listen (again), and let nobody in by what may be left of them.
+
+use std::fmt;
 
 use super::{Failure, operator};
 use crate::config::{Config, SessionStorage};
@@ -20,15 +23,33 @@ pub(super) fn shared_store(settings: &Config) -> Result<Option<RedisSessionStore
     Ok(Some(RedisSessionStore::new(Redis::new(&settings.redis)?)))
 }
 
+/// What the command could do about sessions that are over; for people.
+pub(super) enum Ended {
+    /// They are not in Redis any more.
+    InRedis,
+    /// It has no Redis by its settings; servers may have another.
+    ByServers,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InRedis => "sessions are ended",
+            Self::ByServers => "sessions are over: servers that run now or later refuse them",
+        })
+    }
+}
+
 /// Ends all sessions of a user.
-pub(super) async fn of_user(settings: &Config, tenant: TenantId, user: UserId) -> Result<(), Failure> {
-    let Some(store) = shared_store(settings)? else { return Ok(()) };
-    end(&store, Owner { tenant, user }).await
+pub(super) async fn of_user(settings: &Config, tenant: TenantId, user: UserId) -> Result<Ended, Failure> {
+    let Some(store) = shared_store(settings)? else { return Ok(Ended::ByServers) };
+    end(&store, Owner { tenant, user }).await?;
+    Ok(Ended::InRedis)
 }
 
 /// Ends all sessions of a tenant's users.
-pub(super) async fn of_tenant(settings: &Config, database: &Database, tenant: TenantId) -> Result<(), Failure> {
-    let Some(store) = shared_store(settings)? else { return Ok(()) };
+pub(super) async fn of_tenant(settings: &Config, database: &Database, tenant: TenantId) -> Result<Ended, Failure> {
+    let Some(store) = shared_store(settings)? else { return Ok(Ended::ByServers) };
     let mut after = None;
     loop {
         let users = database.users(operator::scope(tenant)).ids(after, BATCH).await?;
@@ -37,7 +58,7 @@ pub(super) async fn of_tenant(settings: &Config, database: &Database, tenant: Te
         }
         match users.last() {
             Some(&last) => after = Some(last),
-            None => return Ok(()),
+            None => return Ok(Ended::InRedis),
         }
     }
 }
@@ -47,6 +68,10 @@ async fn end(store: &RedisSessionStore, owner: Owner) -> Result<(), Failure> {
         let ids: Vec<SessionId> = store.list(owner).await?.iter().map(|stored| stored.id).collect();
         store.end(owner, &ids).await
     };
-    ended.await.map_err(|error| format!("the change is made, but sessions in Redis live on: {error}; run the command again"))?;
+    ended.await.map_err(|error| {
+        format!(
+            "the change is made, and servers refuse what it ended, but that is in Redis still: {error}; run the command again"
+        )
+    })?;
     Ok(())
 }

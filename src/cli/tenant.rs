@@ -76,8 +76,8 @@ async fn list(database: &Database) -> Result<(), Failure> {
 async fn suspend(database: &Database, settings: &Config, slug: &Slug) -> Result<(), Failure> {
     let tenant = find(database, slug).await?;
     database.tenants().suspend(operator::scope(tenant)).await?;
-    end_sessions::of_tenant(settings, database, tenant).await?;
-    println!("tenant {slug} is suspended, and its users' sessions are ended");
+    let ended = end_sessions::of_tenant(settings, database, tenant).await?;
+    println!("tenant {slug} is suspended, and its users' {ended}");
     Ok(())
 }
 

@@ -87,16 +87,16 @@ async fn passwd(database: &Database, settings: &Config, tenant: &Slug, email: &E
     let scope = tenant_scope(database, tenant).await?;
     let password = read_password()?;
     let user = known(database.users(scope).set_password(email, &password).await?, tenant, email)?;
-    end_sessions::of_user(settings, scope.tenant(), user).await?;
-    println!("the password of {email} is changed, and its sessions are ended");
+    let ended = end_sessions::of_user(settings, scope.tenant(), user).await?;
+    println!("the password of {email} is changed, and its {ended}");
     Ok(())
 }
 
 async fn disable(database: &Database, settings: &Config, tenant: &Slug, email: &Email) -> Result<(), Failure> {
     let scope = tenant_scope(database, tenant).await?;
     let user = known(database.users(scope).disable(email).await?, tenant, email)?;
-    end_sessions::of_user(settings, scope.tenant(), user).await?;
-    println!("{email} is disabled, and its sessions are ended");
+    let ended = end_sessions::of_user(settings, scope.tenant(), user).await?;
+    println!("{email} is disabled, and its {ended}");
     Ok(())
 }
 

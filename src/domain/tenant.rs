@@ -21,6 +21,8 @@ pub struct Tenant {
     pub created_at: DateTime<Utc>,
     /// Since when nobody of it may log in, if nobody may.
     pub suspended_at: Option<DateTime<Utc>>,
+    /// How often all sessions of its users were ended at once; those opened under a lower number are over.
+    pub session_epoch: i64,
 }
 
 /// A tenant's short name: 1 to 63 lower-case letters, digits and inner hyphens.

@@ -25,6 +25,8 @@ pub struct User {
     pub disabled_at: Option<DateTime<Utc>>,
     /// How often all of its sessions were ended at once; those opened under a lower number are over.
     pub session_epoch: i64,
+    /// The same of its tenant: how often the sessions of all its users were ended at once.
+    pub tenant_epoch: i64,
 }
 
 /// What a user may do.

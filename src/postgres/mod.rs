@@ -14,6 +14,7 @@ mod messages;
 mod queued_messages;
 mod replicas;
 mod sealed_envs;
+mod session_endings;
 mod tenant_limits;
 mod tenants;
 mod timeline;

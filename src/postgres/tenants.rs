@@ -18,6 +18,7 @@ struct TenantRow {
     name: String,
     created_at: DateTime<Utc>,
     suspended_at: Option<DateTime<Utc>>,
+    session_epoch: i64,
 }
 
 impl TryFrom<TenantRow> for Tenant {
@@ -30,6 +31,7 @@ impl TryFrom<TenantRow> for Tenant {
             name: row.name,
             created_at: row.created_at,
             suspended_at: row.suspended_at,
+            session_epoch: row.session_epoch,
         })
     }
 }
@@ -50,7 +52,8 @@ impl<'a> Tenants<'a> {
     pub async fn insert(&self, scope: TenantScope, slug: &Slug, name: &str) -> Result<Tenant, DatabaseError> {
         let mut transaction = self.0.begin(scope).await?;
         let row: TenantRow = sqlx::query_as(
-            "INSERT INTO tenants (id, slug, name) VALUES ($1, $2, $3) RETURNING id, slug, name, created_at, suspended_at",
+            "INSERT INTO tenants (id, slug, name) VALUES ($1, $2, $3)
+             RETURNING id, slug, name, created_at, suspended_at, session_epoch",
         )
         .bind(scope.tenant().as_uuid())
         .bind(slug.as_str())
@@ -68,7 +71,7 @@ impl<'a> Tenants<'a> {
     /// If Postgres fails.
     pub async fn find(&self, slug: &Slug) -> Result<Option<Tenant>, DatabaseError> {
         let row: Option<TenantRow> =
-            sqlx::query_as("SELECT id, slug, name, created_at, suspended_at FROM tenants WHERE slug = $1")
+            sqlx::query_as("SELECT id, slug, name, created_at, suspended_at, session_epoch FROM tenants WHERE slug = $1")
                 .bind(slug.as_str())
                 .fetch_optional(&self.0.pool)
                 .await?;
@@ -80,10 +83,11 @@ impl<'a> Tenants<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn get(&self, id: TenantId) -> Result<Option<Tenant>, DatabaseError> {
-        let row: Option<TenantRow> = sqlx::query_as("SELECT id, slug, name, created_at, suspended_at FROM tenants WHERE id = $1")
-            .bind(id.as_uuid())
-            .fetch_optional(&self.0.pool)
-            .await?;
+        let row: Option<TenantRow> =
+            sqlx::query_as("SELECT id, slug, name, created_at, suspended_at, session_epoch FROM tenants WHERE id = $1")
+                .bind(id.as_uuid())
+                .fetch_optional(&self.0.pool)
+                .await?;
         row.map(TryInto::try_into).transpose()
     }
 
@@ -93,7 +97,7 @@ impl<'a> Tenants<'a> {
     /// If Postgres fails.
     pub async fn list(&self) -> Result<Vec<Tenant>, DatabaseError> {
         let rows: Vec<TenantRow> =
-            sqlx::query_as("SELECT id, slug, name, created_at, suspended_at FROM tenants ORDER BY created_at, id")
+            sqlx::query_as("SELECT id, slug, name, created_at, suspended_at, session_epoch FROM tenants ORDER BY created_at, id")
                 .fetch_all(&self.0.pool)
                 .await?;
         rows.into_iter().map(TryInto::try_into).collect()
@@ -105,11 +109,15 @@ impl<'a> Tenants<'a> {
     /// If Postgres fails.
     pub async fn suspend(&self, scope: TenantScope) -> Result<(), DatabaseError> {
         let mut transaction = self.0.begin(scope).await?;
-        sqlx::query("UPDATE tenants SET suspended_at = coalesce(suspended_at, now()) WHERE id = $1")
-            .bind(scope.tenant().as_uuid())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("UPDATE users SET session_epoch = session_epoch + 1 WHERE tenant_id = $1")
+        sqlx::query(
+            "UPDATE tenants SET suspended_at = coalesce(suspended_at, now()), session_epoch = session_epoch + 1,
+                                sessions_ended_at = now()
+             WHERE id = $1",
+        )
+        .bind(scope.tenant().as_uuid())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query("UPDATE users SET session_epoch = session_epoch + 1, spared_session = NULL WHERE tenant_id = $1")
             .bind(scope.tenant().as_uuid())
             .execute(&mut *transaction)
             .await?;

@@ -1,20 +1,19 @@
 //! The table `users`.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::announcements::announce;
+use super::session_endings::note_sessions_ended;
 use super::{Action, Announcement, AuditEntry, Database, DatabaseError, audit};
 use crate::domain::{Email, PasswordHash, SessionId, TenantId, TenantScope, User, UserId, UserRole, Whose};
 
 /// The users of a tenant.
 #[derive(Debug)]
 pub struct Users<'a> {
-    database: &'a Database,
-    scope: TenantScope,
+    pub(super) database: &'a Database,
+    pub(super) scope: TenantScope,
 }
 
 /// A user to be added.
@@ -47,6 +46,7 @@ struct UserRow {
     created_at: DateTime<Utc>,
     disabled_at: Option<DateTime<Utc>>,
     session_epoch: i64,
+    tenant_epoch: i64,
 }
 
 impl TryFrom<UserRow> for Credentials {
@@ -62,6 +62,7 @@ impl TryFrom<UserRow> for Credentials {
                 created_at: row.created_at,
                 disabled_at: row.disabled_at,
                 session_epoch: row.session_epoch,
+                tenant_epoch: row.tenant_epoch,
             },
             password: PasswordHash::from_phc(row.password_hash),
         })
@@ -81,7 +82,8 @@ impl<'a> Users<'a> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: UserRow = sqlx::query_as(
             "INSERT INTO users (tenant_id, id, email, password_hash, role) VALUES ($1, $2, $3, $4, $5)
-             RETURNING tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch",
+             RETURNING tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch,
+                       (SELECT tenants.session_epoch FROM tenants WHERE tenants.id = tenant_id) AS tenant_epoch",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(UserId::new().as_uuid())
@@ -102,7 +104,8 @@ impl<'a> Users<'a> {
     pub async fn credentials(&self, email: &Email) -> Result<Option<Credentials>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<UserRow> = sqlx::query_as(
-            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch
+            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch,
+                    (SELECT tenants.session_epoch FROM tenants WHERE tenants.id = tenant_id) AS tenant_epoch
              FROM users WHERE tenant_id = $1 AND email = $2",
         )
         .bind(self.scope.tenant().as_uuid())
@@ -120,7 +123,8 @@ impl<'a> Users<'a> {
     pub async fn get(&self, id: UserId) -> Result<Option<User>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let row: Option<UserRow> = sqlx::query_as(
-            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch
+            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch,
+                    (SELECT tenants.session_epoch FROM tenants WHERE tenants.id = tenant_id) AS tenant_epoch
              FROM users WHERE tenant_id = $1 AND id = $2",
         )
         .bind(self.scope.tenant().as_uuid())
@@ -138,7 +142,8 @@ impl<'a> Users<'a> {
     pub async fn list(&self) -> Result<Vec<User>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let rows: Vec<UserRow> = sqlx::query_as(
-            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch
+            "SELECT tenant_id, id, email, password_hash, role, created_at, disabled_at, session_epoch,
+                    (SELECT tenants.session_epoch FROM tenants WHERE tenants.id = tenant_id) AS tenant_epoch
              FROM users WHERE tenant_id = $1 ORDER BY created_at, id",
         )
         .bind(self.scope.tenant().as_uuid())
@@ -155,8 +160,11 @@ impl<'a> Users<'a> {
     /// If Postgres fails.
     pub async fn set_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<UserId>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
+        note_sessions_ended(&mut transaction, self.scope).await?;
         let id: Option<Uuid> = sqlx::query_scalar(
-            "UPDATE users SET password_hash = $3, session_epoch = session_epoch + 1 WHERE tenant_id = $1 AND email = $2
+            "UPDATE users SET password_hash = $3, session_epoch = session_epoch + 1, sessions_ended_at = now(),
+                              spared_session = NULL
+             WHERE tenant_id = $1 AND email = $2
              RETURNING id",
         )
         .bind(self.scope.tenant().as_uuid())
@@ -174,8 +182,10 @@ impl<'a> Users<'a> {
     /// If Postgres fails.
     pub async fn disable(&self, email: &Email) -> Result<Option<UserId>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
+        note_sessions_ended(&mut transaction, self.scope).await?;
         let id: Option<Uuid> = sqlx::query_scalar(
-            "UPDATE users SET disabled_at = coalesce(disabled_at, now()), session_epoch = session_epoch + 1
+            "UPDATE users SET disabled_at = coalesce(disabled_at, now()), session_epoch = session_epoch + 1,
+                              sessions_ended_at = now(), spared_session = NULL
              WHERE tenant_id = $1 AND email = $2
              RETURNING id",
         )
@@ -247,22 +257,6 @@ impl<'a> Users<'a> {
         }
         transaction.commit().await?;
         Ok(unchanged)
-    }
-
-    /// The session epochs of those of `users` that there are.
-    ///
-    /// # Errors
-    /// If Postgres fails.
-    pub async fn session_epochs(&self, users: &[UserId]) -> Result<HashMap<UserId, i64>, DatabaseError> {
-        let ids: Vec<Uuid> = users.iter().map(UserId::as_uuid).collect();
-        let mut transaction = self.database.begin(self.scope).await?;
-        let rows: Vec<(Uuid, i64)> = sqlx::query_as("SELECT id, session_epoch FROM users WHERE tenant_id = $1 AND id = ANY ($2)")
-            .bind(self.scope.tenant().as_uuid())
-            .bind(ids)
-            .fetch_all(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(rows.into_iter().map(|(id, epoch)| (UserId::from_uuid(id), epoch)).collect())
     }
 
     /// At most `limit` users' ids, in their order, that come after `after`.

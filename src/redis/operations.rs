@@ -11,6 +11,10 @@ use crate::domain::{SessionId, StoreUnavailable, TenantId, UserId};
 /// Calls that open a session at most: each after the first means that another session of the same user began in between.
 const CREATE_ATTEMPTS: usize = 10;
 
+/// What is added to a session's beginning to make its score in the index (the year 5138). Versions before scored it by its latest end:
+/// those scores are lower, and so of older sessions; and to them ours lie so far ahead that they do not clear them as past.
+const SCORE_OF_1970: i64 = 100_000_000_000_000;
+
 /// A session as Redis keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionEntry {
@@ -23,8 +27,8 @@ pub struct SessionEntry {
 }
 
 impl Redis {
-    /// Writes a session with its idle life, and puts it into its user's index until `ends_at_ms` (since 1970). Where the user would
-    /// have more than `cap`, its oldest end in the same step; returns those. A second round trip where sessions must end, for a
+    /// Writes a session with its idle life, and puts it into its user's index, which lives until `ends_at_ms` (since 1970) at least. Where
+    /// the user would have more than `cap`, those that began first end in the same step; returns those. A second round trip where sessions must end, for a
     /// script may only touch keys that it was told beforehand.
     ///
     /// # Errors
@@ -37,11 +41,11 @@ impl Redis {
         (now_ms, ends_at_ms): (i64, i64),
         cap: usize,
     ) -> Result<Vec<SessionId>, StoreUnavailable> {
-        let mut index: Vec<SessionId> = Vec::new();
+        let (mut index, score): (Vec<SessionId>, _) = (Vec::new(), SCORE_OF_1970 + now_ms);
         for _ in 0..CREATE_ATTEMPTS {
             let mut call = SESSION_CREATE.prepare_invoke();
             call.key(Key::session(id)).key(Key::user_sessions(tenant, user));
-            call.arg(record).arg(millis(idle)).arg(id.to_string()).arg(ends_at_ms).arg(now_ms).arg(cap);
+            call.arg(record).arg(millis(idle)).arg(id.to_string()).arg(score).arg((ends_at_ms - now_ms).max(1)).arg(cap);
             for &other in &index {
                 call.key(Key::session(other)).arg(other.to_string());
             }

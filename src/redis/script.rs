@@ -13,7 +13,7 @@ use super::link::Link;
 use crate::config::{self, Endpoint, ScriptDialect};
 
 /// Opens a session.
-pub(super) static SESSION_CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/session_create_v1.lua")));
+pub(super) static SESSION_CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/session_create_v2.lua")));
 
 /// Counts requests in windows that begin with the first of them.
 pub(super) static FIXED_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fixed_window_v3.lua")));

@@ -11,13 +11,20 @@ use tokio::time::Instant;
 use super::{NewSession, Owner, SessionStore, StoredSession};
 use crate::domain::{SessionId, StoreUnavailable};
 
-/// Sessions kept at most: some 30 MB. More are refused, so that memory has a bound.
+/// Sessions kept at most, unless told otherwise: some 30 MB.
 const CAPACITY: usize = 100_000;
 
 /// Keeps sessions in a map; expired ones are not found, and cleared by [`SessionStore::prune`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemorySessionStore {
     sessions: Mutex<HashMap<SessionId, Entry>>,
+    capacity: usize,
+}
+
+impl Default for MemorySessionStore {
+    fn default() -> Self {
+        Self::with_capacity(CAPACITY)
+    }
 }
 
 #[derive(Debug)]
@@ -25,11 +32,17 @@ struct Entry {
     owner: Owner,
     record: String,
     ends: Instant,
-    /// When it ends at the latest, and so its age among its owner's sessions.
-    ends_at: DateTime<Utc>,
+    /// When it began, and so its age among its owner's sessions.
+    began: DateTime<Utc>,
 }
 
 impl MemorySessionStore {
+    /// Keeps so many sessions at most, and refuses more, so that memory has a bound.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { sessions: Mutex::default(), capacity }
+    }
+
     /// The map. A panic while it was locked cannot have left an entry half-made: each change is one insert or removal.
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,8 +60,8 @@ impl MemorySessionStore {
 /// The oldest living sessions of `owner`, without which it has room for one more below `cap`.
 fn excess(sessions: &HashMap<SessionId, Entry>, owner: Owner, cap: usize, now: Instant) -> Vec<SessionId> {
     let own = sessions.iter().filter(|(_, entry)| entry.owner == owner && now < entry.ends);
-    let mut own: Vec<_> = own.map(|(&id, entry)| (entry.ends_at, id)).collect();
-    own.sort_by_key(|&(ends_at, _)| ends_at);
+    let mut own: Vec<_> = own.map(|(&id, entry)| (entry.began, id)).collect();
+    own.sort_by_key(|&(began, _)| began);
     own.truncate((own.len() + 1).saturating_sub(cap));
     own.into_iter().map(|(_, id)| id).collect()
 }
@@ -56,7 +69,7 @@ fn excess(sessions: &HashMap<SessionId, Entry>, owner: Owner, cap: usize, now: I
 #[async_trait]
 impl SessionStore for MemorySessionStore {
     async fn create(&self, new: NewSession, cap: usize) -> Result<Vec<SessionId>, StoreUnavailable> {
-        if self.lock().len() >= CAPACITY {
+        if self.lock().len() >= self.capacity {
             self.clear_expired();
         }
         let now = Instant::now();
@@ -65,11 +78,11 @@ impl SessionStore for MemorySessionStore {
         for id in &ended {
             sessions.remove(id);
         }
-        if sessions.len() >= CAPACITY {
-            return Err(StoreUnavailable(format!("{CAPACITY} sessions live already")));
+        if sessions.len() >= self.capacity {
+            return Err(StoreUnavailable(format!("{} sessions live already", self.capacity)));
         }
-        let NewSession { owner, id, record, idle, ends_at, .. } = new;
-        sessions.insert(id, Entry { owner, record, ends: now + idle, ends_at });
+        let NewSession { owner, id, record, idle, now: began, .. } = new;
+        sessions.insert(id, Entry { owner, record, ends: now + idle, began });
         Ok(ended)
     }
 
@@ -119,5 +132,43 @@ impl SessionStore for MemorySessionStore {
     fn local_owners(&self) -> Option<Vec<Owner>> {
         let owners: HashSet<Owner> = self.lock().values().map(|entry| entry.owner).collect();
         Some(owners.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{TenantId, UserId};
+
+    const IDLE: Duration = Duration::from_secs(60);
+
+    fn session() -> NewSession {
+        let owner = Owner { tenant: TenantId::new(), user: UserId::new() };
+        let now = Utc::now();
+        NewSession { owner, id: SessionId::random(), record: "sealed".to_owned(), idle: IDLE, now, ends_at: now + IDLE }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_expired_is_cleared_and_what_lives_is_not() {
+        let (store, [first, second]) = (MemorySessionStore::default(), [session(), session()]);
+        store.create(first, 1).await.expect("opened");
+        tokio::time::advance(IDLE / 2).await;
+        store.create(second.clone(), 1).await.expect("opened");
+        assert_eq!(store.prune(IDLE).await.expect("pruned"), 0);
+        tokio::time::advance(IDLE / 2).await;
+        assert_eq!(store.prune(IDLE).await.expect("pruned"), 1);
+        assert_eq!(store.local_owners(), Some(vec![second.owner]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_it_holds_is_refused_until_something_expires() {
+        let store = MemorySessionStore::with_capacity(2);
+        for _ in 0..2 {
+            store.create(session(), 1).await.expect("opened");
+        }
+        let refused = store.create(session(), 1).await.expect_err("there is no room");
+        assert_eq!(refused.to_string(), StoreUnavailable("2 sessions live already".to_owned()).to_string());
+        tokio::time::advance(IDLE).await;
+        store.create(session(), 1).await.expect("what has expired makes room");
     }
 }

@@ -4,7 +4,9 @@
 //! A forged token is refused without asking the store; a stolen dump of the store reveals nobody and admits nobody.
 
 mod dead;
+mod ending;
 mod memory;
+mod over;
 mod record;
 mod redis;
 mod rotate;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::config;
 use crate::domain::{KeyRing, Principal, SessionId, StoreUnavailable, TenantScope, User, UserRole, Whose};
@@ -27,6 +30,7 @@ pub use self::store::{NewSession, Owner, SessionStore, StoredSession};
 pub use self::token::{Claims, Token};
 
 use self::dead::Dead;
+use self::over::Over;
 use self::record::Record;
 
 /// How far another replica's clock may be ahead.
@@ -67,6 +71,7 @@ pub struct Sessions {
     cap: usize,
     ended: broadcast::Sender<Whose>,
     dead: Arc<Dead>,
+    over: Arc<Over>,
 }
 
 impl Sessions {
@@ -76,7 +81,16 @@ impl Sessions {
         // The settings bound durations to ten years, which a TimeDelta holds.
         let absolute = TimeDelta::from_std(settings.absolute_ttl).unwrap_or(TimeDelta::MAX);
         let (ended, _) = broadcast::channel(ENDINGS_KEPT);
-        Self { store, keys, idle: settings.ttl, absolute, cap: settings.max_per_user, ended, dead: Arc::default() }
+        Self {
+            store,
+            keys,
+            idle: settings.ttl,
+            absolute,
+            cap: settings.max_per_user,
+            ended,
+            dead: Arc::default(),
+            over: Arc::default(),
+        }
     }
 
     /// Signs `user` in. Where it has as many sessions as it may, the oldest ends.
@@ -88,16 +102,23 @@ impl Sessions {
         let now = now.trunc_subsecs(3);
         let claims = Claims { session: SessionId::random(), tenant: user.tenant_id, user: user.id, issued_at: now, stale: false };
         let owner = Owner::of(&claims);
-        let record = Record { role: user.role, created_at: now, epoch: user.session_epoch, stale: false };
-        let record = record.seal(&self.keys, owner, claims.session);
         let (idle, ends_at) = (self.idle_life(&claims, now), claims.issued_at + self.absolute);
+        let record = Record {
+            role: user.role,
+            created_at: now,
+            ends_at: Some(ends_at),
+            epoch: user.session_epoch,
+            tenant_epoch: user.tenant_epoch,
+            stale: false,
+        };
+        let record = record.seal(&self.keys, owner, claims.session);
         let new = NewSession { owner, id: claims.session, record, idle, now, ends_at };
         let ended = self.store.create(new, self.cap).await?;
         if !ended.is_empty() {
             tracing::info!(user.id = %user.id, sessions = ended.len(), "the oldest sessions ended: the user has too many");
             self.tell_ended(owner.sessions());
         }
-        Ok((claims.seal(&self.keys), session(&claims, now, idle)))
+        Ok((claims.seal(&self.keys), session(&claims, now + idle)))
     }
 
     /// Who the bearer of `token` claims to be. Takes no more than a decryption; says nothing of whether the session lives.
@@ -133,19 +154,24 @@ impl Sessions {
 
     #[expect(clippy::disallowed_methods, reason = "the session is verified: this is where a tenant's scope comes from")]
     async fn look_up(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(Principal, Session), SessionError> {
-        let idle = self.idle_life(claims, now);
-        let sealed = self.store.touch(claims.session, idle).await?.ok_or(SessionError::Invalid)?;
-        let record = Record::open(&self.keys, Owner::of(claims), claims.session, &sealed).ok_or(SessionError::Invalid)?;
-        if record.stale {
-            self.reseal(Owner::of(claims), claims.session, &sealed).await;
+        let (owner, id, idle) = (Owner::of(claims), claims.session, self.idle_life(claims, now));
+        let sealed = self.store.touch(id, idle).await?.ok_or(SessionError::Invalid)?;
+        let record = Record::open(&self.keys, owner, id, &sealed).ok_or(SessionError::Invalid)?;
+        if self.is_over(owner, id, &record, now) {
+            self.clear(owner, id).await;
+            return Err(SessionError::Invalid);
         }
-        let principal = Principal {
-            scope: TenantScope::assume_verified(claims.tenant),
-            user: claims.user,
-            role: record.role,
-            session: claims.session,
-        };
-        Ok((principal, session(claims, now, idle)))
+        if record.stale {
+            self.reseal(owner, id, &sealed).await;
+        }
+        let scope = TenantScope::assume_verified(claims.tenant);
+        let principal = Principal { scope, user: claims.user, role: record.role, session: id };
+        Ok((principal, session(claims, not_after(now + idle, &record))))
+    }
+
+    /// Whether a session that the store still has lets nobody in: it was ended with others, or is past the end it was given.
+    fn is_over(&self, owner: Owner, id: SessionId, record: &Record, now: DateTime<Utc>) -> bool {
+        record.ends_at.is_some_and(|ends_at| ends_at <= now) || self.over.includes(owner, id, record)
     }
 
     /// The bearer of a token whose session another server has just verified, and found to have `role`.
@@ -153,80 +179,6 @@ impl Sessions {
     #[expect(clippy::disallowed_methods, reason = "the session is verified, by a server that has our key")]
     pub const fn vouched(&self, claims: &Claims, role: UserRole) -> Principal {
         Principal { scope: TenantScope::assume_verified(claims.tenant), user: claims.user, role, session: claims.session }
-    }
-
-    /// Ends one session of `principal`'s user. Returns whether there was one.
-    ///
-    /// # Errors
-    /// [`StoreUnavailable`]; the session may or may not have ended.
-    pub async fn end(&self, principal: &Principal, session: SessionId) -> Result<bool, StoreUnavailable> {
-        let owner = Owner { tenant: principal.tenant(), user: principal.user };
-        // Only a session in the user's own index can be its own; ids are never enough to end somebody else's.
-        if session != principal.session && !self.store.list(owner).await?.iter().any(|stored| stored.id == session) {
-            return Ok(false);
-        }
-        self.end_these(owner, &[session]).await.map(|ended| ended > 0)
-    }
-
-    /// Ends every session of `principal`'s user but its own. Returns how many.
-    ///
-    /// # Errors
-    /// [`StoreUnavailable`]; any of them may or may not have ended.
-    pub async fn end_others(&self, principal: &Principal) -> Result<u64, StoreUnavailable> {
-        let owner = Owner { tenant: principal.tenant(), user: principal.user };
-        let others: Vec<SessionId> =
-            self.store.list(owner).await?.into_iter().map(|stored| stored.id).filter(|&id| id != principal.session).collect();
-        self.end_these(owner, &others).await
-    }
-
-    /// Ends the sessions of `owner` that were opened under a lower epoch than `epoch`; all, if there is no such user any more.
-    /// Returns how many.
-    ///
-    /// # Errors
-    /// [`StoreUnavailable`]; any of them may or may not have ended.
-    pub async fn end_older(&self, owner: Owner, epoch: Option<i64>) -> Result<u64, StoreUnavailable> {
-        let is_older = |stored: &StoredSession| match epoch {
-            Some(epoch) => Record::open(&self.keys, owner, stored.id, &stored.record).is_some_and(|record| record.epoch < epoch),
-            None => true,
-        };
-        let older: Vec<SessionId> =
-            self.store.list(owner).await?.iter().filter(|stored| is_older(stored)).map(|stored| stored.id).collect();
-        self.end_these(owner, &older).await
-    }
-
-    /// Ends a session of `user` that was opened a moment ago, and that nobody was told of.
-    ///
-    /// # Errors
-    /// [`StoreUnavailable`]; it may or may not have ended.
-    pub async fn withdraw(&self, user: &User, session: SessionId) -> Result<(), StoreUnavailable> {
-        self.store.end(Owner { tenant: user.tenant_id, user: user.id }, &[session]).await?;
-        Ok(())
-    }
-
-    /// Everybody who has sessions in this process alone; nothing where sessions are shared.
-    #[must_use]
-    pub fn local_owners(&self) -> Option<Vec<Owner>> {
-        self.store.local_owners()
-    }
-
-    /// Hears of it when sessions end otherwise than by time, as far as this server knows. Some may be missed by a slow listener, who is told so.
-    #[must_use]
-    pub fn endings(&self) -> broadcast::Receiver<Whose> {
-        self.ended.subscribe()
-    }
-
-    async fn end_these(&self, owner: Owner, sessions: &[SessionId]) -> Result<u64, StoreUnavailable> {
-        let ended = self.store.end(owner, sessions).await?;
-        if ended > 0 {
-            self.tell_ended(owner.sessions());
-        }
-        Ok(ended)
-    }
-
-    /// Tells whoever hears of [`Sessions::endings`] that some of these sessions have ended, perhaps not by this server.
-    pub fn tell_ended(&self, whose: Whose) {
-        // Nobody may be listening.
-        let _ = self.ended.send(whose);
     }
 
     /// The token to use from now on, where the one shown was sealed by a key that seals no more: the same session, and as old.
@@ -262,10 +214,12 @@ impl Sessions {
         Ok(sessions)
     }
 
-    /// A stored session whose record is truly its owner's.
+    /// A stored session that lets its owner in, and whose record is truly its owner's.
     fn stored_session(&self, owner: Owner, stored: &StoredSession, now: DateTime<Utc>) -> Option<Session> {
         let record = Record::open(&self.keys, owner, stored.id, &stored.record)?;
-        Some(Session { id: stored.id, created_at: record.created_at, expires_at: now + stored.idle_left })
+        let expires_at = not_after(now + stored.idle_left, &record);
+        let session = Session { id: stored.id, created_at: record.created_at, expires_at };
+        (!self.is_over(owner, stored.id, &record, now)).then_some(session)
     }
 
     /// Clears what has expired, where the store does not do so by itself; to be called once an `interval`.
@@ -273,6 +227,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreUnavailable`].
     pub async fn prune(&self, interval: Duration) -> Result<u64, StoreUnavailable> {
+        self.over.prune(Instant::now());
         self.store.prune(interval).await
     }
 
@@ -283,8 +238,13 @@ impl Sessions {
     }
 }
 
-fn session(claims: &Claims, now: DateTime<Utc>, idle: Duration) -> Session {
-    Session { id: claims.session, created_at: claims.issued_at, expires_at: now + idle }
+fn session(claims: &Claims, expires_at: DateTime<Utc>) -> Session {
+    Session { id: claims.session, created_at: claims.issued_at, expires_at }
+}
+
+/// `time`, or when the session ends at the latest if that is earlier.
+fn not_after(time: DateTime<Utc>, record: &Record) -> DateTime<Utc> {
+    record.ends_at.map_or(time, |ends_at| ends_at.min(time))
 }
 
 #[cfg(test)]

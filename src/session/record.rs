@@ -14,9 +14,15 @@ use crate::domain::{KeyRing, Purpose, Sealed, SessionId, Unsealable, UserRole};
 pub(super) struct Record {
     pub(super) role: UserRole,
     pub(super) created_at: DateTime<Utc>,
+    /// When it ends at the latest, as it was when it began: its index lives no longer. Nothing in records of older versions.
+    #[serde(default)]
+    pub(super) ends_at: Option<DateTime<Utc>>,
     /// The user's epoch when the session began; see [`crate::domain::User::session_epoch`].
     #[serde(default)]
     pub(super) epoch: i64,
+    /// Its tenant's then; see [`crate::domain::User::tenant_epoch`].
+    #[serde(default)]
+    pub(super) tenant_epoch: i64,
     /// Whether it is to be sealed anew: the key it was sealed with seals no more.
     #[serde(skip)]
     pub(super) stale: bool,

@@ -49,7 +49,7 @@ pub struct NewSession {
     pub record: String,
     /// How long it lives unless it is used.
     pub idle: Duration,
-    /// When it begins.
+    /// When it begins; the oldest of its owner's is the one that began first.
     pub now: DateTime<Utc>,
     /// How long it may be renewed at most.
     pub ends_at: DateTime<Utc>,

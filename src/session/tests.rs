@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{TenantId, UserId, UserRole};
+use crate::domain::{Cutoff, SessionsEnded, TenantId, UserId, UserRole};
 
 fn user() -> User {
     User {
@@ -10,6 +10,7 @@ fn user() -> User {
         created_at: Utc::now(),
         disabled_at: None,
         session_epoch: 0,
+        tenant_epoch: 0,
     }
 }
 
@@ -79,9 +80,61 @@ async fn a_user_sees_and_ends_only_its_own_sessions() {
     assert!(!sessions.end(&one, foreign.session).await.expect("answers"));
     assert!(sessions.end(&one, two.session).await.expect("answers"));
     assert!(!sessions.end(&one, two.session).await.expect("answers"));
-    assert_eq!(sessions.end_others(&one).await.expect("answers"), 1);
+    sessions.end_others(&one, Cutoff { epoch: 1, spared: Some(one.session) }).await;
     assert_eq!(sessions.list(&one, now).await.expect("listed").len(), 1);
     assert_eq!(sessions.list(&foreign, now).await.expect("listed").len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_ended_at_once_lets_nobody_in_though_the_store_has_it() {
+    let (sessions, now) = (sessions(1), Utc::now());
+    for whose in [|user: &User| Whose::User(user.tenant_id, user.id), |user: &User| Whose::Tenant(user.tenant_id)] {
+        let user = user();
+        let (token, _) = sessions.open(&user, now).await.expect("opens");
+        let claims = sessions.identify(token.expose(), now).expect("ours");
+        let (principal, _) = sessions.verify(&claims, now).await.expect("lives");
+        let cutoff = Cutoff { epoch: 1, spared: None };
+        let mut endings = sessions.endings();
+        sessions.refuse(&SessionsEnded { whose: whose(&user), cutoff, age: Duration::ZERO });
+        assert_eq!(endings.try_recv(), Ok(whose(&user)));
+        assert_eq!(sessions.list(&principal, now).await.expect("listed"), []);
+        assert!(!sessions.is_known_dead(&claims));
+        assert!(matches!(sessions.verify(&claims, now).await, Err(SessionError::Invalid)));
+        assert!(sessions.is_known_dead(&claims));
+        assert_eq!(sessions.store.touch(claims.session, Duration::from_secs(1)).await.expect("asked"), None, "it is cleared");
+        let again = User { session_epoch: 1, tenant_epoch: 1, ..user };
+        let (token, _) = sessions.open(&again, now).await.expect("opens");
+        let claims = sessions.identify(token.expose(), now).expect("ours");
+        assert!(sessions.verify(&claims, now).await.is_ok(), "who logs in afterwards is in");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_was_to_end_whatever_the_settings_say_now() {
+    let (shorter, user, start) = (sessions(1), user(), Utc::now().trunc_subsecs(3));
+    let settings =
+        config::Session { ttl: Duration::from_secs(60), absolute_ttl: Duration::from_secs(9000), ..Default::default() };
+    let longer = Sessions::new(shorter.store.clone(), KeyRing::new(&[1; 32]), &settings);
+    let (token, _) = shorter.open(&user, start).await.expect("opens");
+    let claims = longer.identify(token.expose(), start).expect("ours");
+    let later = start + TimeDelta::seconds(149);
+    let (_, session) = longer.verify(&claims, later).await.expect("lives");
+    assert_eq!(session.expires_at - start, TimeDelta::seconds(150));
+    assert!(matches!(longer.verify(&claims, start + TimeDelta::seconds(150)).await, Err(SessionError::Invalid)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_ended_with_what_is_older() {
+    let (ours, user, now) = (sessions(1), user(), Utc::now());
+    let foreign = Sessions { keys: KeyRing::new(&[2; 32]), ..ours.clone() };
+    let owner = Owner { tenant: user.tenant_id, user: user.id };
+    let newer = User { session_epoch: 1, ..user };
+    for (sessions, user) in [(&ours, &newer), (&foreign, &newer)] {
+        sessions.open(user, now).await.expect("opens");
+    }
+    assert_eq!(ours.end_older(owner, Some(Cutoff { epoch: 1, spared: None })).await.expect("answers"), 1);
+    assert_eq!(foreign.end_older(owner, Some(Cutoff { epoch: 1, spared: None })).await.expect("answers"), 1);
+    assert_eq!(ours.store.list(owner).await.expect("listed"), []);
 }
 
 #[test]
@@ -89,7 +142,8 @@ fn a_record_opens_only_where_it_belongs() {
     let keys = KeyRing::new(&[1; 32]);
     let owner = Owner { tenant: TenantId::new(), user: UserId::new() };
     let id = SessionId::random();
-    let record = Record { role: UserRole::Member, created_at: Utc::now(), epoch: 3, stale: false };
+    let record =
+        Record { role: UserRole::Member, created_at: Utc::now(), ends_at: None, epoch: 3, tenant_epoch: 0, stale: false };
     let sealed = record.seal(&keys, owner, id);
     assert_eq!(Record::open(&keys, owner, id, &sealed), Some(record));
     assert_eq!(Record::open(&keys, owner, SessionId::random(), &sealed), None);

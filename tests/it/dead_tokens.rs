@@ -7,7 +7,8 @@ const LIMIT: &str = "10";
 
 /// A server with in-process stores, and one on Redis; few requests are allowed.
 fn both(database: &TestDatabase, redis: &TestRedis, limit: &str) -> [ServerBuilder; 2] {
-    let builder = ServerBuilder::new(database).env("RATE_LIMIT_BURST_SIZE", "0").env("RATE_LIMIT_IP_REQUESTS_PER_MINUTE", "100000");
+    let builder =
+        ServerBuilder::new(database).env("RATE_LIMIT_BURST_SIZE", "0").env("RATE_LIMIT_IP_REQUESTS_PER_MINUTE", "100000");
     let builder = builder.env(limit, LIMIT);
     [builder.clone(), builder.sibling().redis(redis)]
 }

@@ -56,8 +56,9 @@ fn owner() -> Owner {
 
 /// A session that began `age` seconds after the first of its kind.
 fn session(owner: Owner, age: i64) -> NewSession {
-    let now = Utc::now();
-    let ends_at = now + TimeDelta::hours(12) + TimeDelta::seconds(age);
+    let now = Utc::now() + TimeDelta::seconds(age);
+    // The later one began, the sooner it ends: what counts is when it began.
+    let ends_at = now + TimeDelta::hours(12) - TimeDelta::minutes(age);
     // Sealed records are arbitrary bytes.
     NewSession { owner, id: SessionId::random(), record: "sealed".to_owned(), idle: LIFE, now, ends_at }
 }
@@ -153,6 +154,34 @@ async fn many_log_ins_at_once_never_exceed_the_cap<S: SessionStore>(store: &S) {
     let living = ids(store, owner).await;
     assert_eq!((living.len(), ended.len()), (CAP, sessions.len() - CAP));
     assert!(ended.iter().all(|id| !living.contains(id)));
+}
+
+/// Versions before scored sessions by their latest end.
+#[tokio::test]
+async fn what_an_older_version_put_into_the_index_is_older() {
+    let redis = TestRedis::start().await;
+    let (store, owner) = (store(&[("REDIS_URL", &redis.url())]), owner());
+    let sessions: Vec<NewSession> = (0..5).map(|age| session(owner, age)).collect();
+    let index = format!("user_sessions:{}:{}", owner.tenant, owner.user);
+    for new in &sessions[..3] {
+        open(&store, new).await;
+    }
+    let mut connection = redis.connect().await;
+    for new in &sessions[..2] {
+        let end = (new.now + TimeDelta::hours(12)).timestamp_millis();
+        let mut rescore = redis::cmd("ZADD");
+        rescore.arg(&index).arg("XX").arg(end).arg(new.id.to_string()).query_async::<()>(&mut connection).await.expect("scored");
+    }
+    // Their order among each other is kept, and both are older than whatever this version opened.
+    for (new, oldest) in sessions[3..].iter().zip(&sessions) {
+        assert_eq!(open(&store, new).await, [oldest.id]);
+    }
+    // A log-in at an older version clears what by its scores is past.
+    let mut clear = redis::cmd("ZREMRANGEBYSCORE");
+    let cleared: u64 =
+        clear.arg(&index).arg("-inf").arg(Utc::now().timestamp_millis()).query_async(&mut connection).await.expect("cleared");
+    assert_eq!(cleared, 0);
+    assert_eq!(ids(&store, owner).await, sessions[2..].iter().map(|new| new.id).collect());
 }
 
 #[tokio::test]

@@ -72,7 +72,9 @@ async fn serve(
         directory: app.directory.clone(),
         replicas: app.replicas.clone(),
     };
-    lifecycle.tasks().spawn(announcements::follow(follower, lifecycle.stopping()));
+    let announcements =
+        follower.begin().await.map_err(|error| format!("cannot find out whose sessions are over, nor hear of it: {error}"))?;
+    lifecycle.tasks().spawn(announcements::follow(follower, announcements, lifecycle.stopping()));
     announce(listener.local_addr()?, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }
@@ -97,7 +99,8 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
     let cache = Cache::new(shared_cache, lifecycle.tasks().clone(), lifecycle.stopping());
     if redis.is_none() {
         tracing::info!(
-            "Redis is off: sessions and rate limits live in this process, are lost with it, and are shared with no other"
+            "Redis is off: sessions and rate limits end with this process, circuits and what is cached are its own, and it can know of \
+             no other server (docs/REPLICAS.md)"
         );
     }
     let replicas = Replicas::new(ReplicasParts {

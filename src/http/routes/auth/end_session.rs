@@ -4,11 +4,11 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use super::record_end;
 use crate::domain::{Principal, SessionId};
 use crate::http::App;
 use crate::http::extract::Path;
 use crate::http::problem::{Code, Problem, ProblemBody};
-use crate::postgres::{Action, AuditEntry};
 
 /// Ends one of my sessions.
 #[utoipa::path(delete, path = "/v1/auth/sessions/{id}", tag = "auth", security(("bearer" = [])),
@@ -27,8 +27,7 @@ pub(super) async fn end_session(
     if !app.sessions.end(&principal, session).await? {
         return Err(Problem::new(Code::NotFound));
     }
-    let entry = AuditEntry::by(principal.user, Action::SessionEnd, session.to_string());
-    app.database.record(principal.scope, &entry).await?;
+    record_end(&app, &principal, session).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -41,8 +40,7 @@ pub(super) async fn end_other_sessions(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
 ) -> Result<StatusCode, Problem> {
-    app.sessions.end_others(&principal).await?;
-    let entry = AuditEntry::by(principal.user, Action::SessionEnd, "all others".to_owned());
-    app.database.record(principal.scope, &entry).await?;
+    let ended = app.database.users(principal.scope).end_other_sessions(principal.user, principal.session).await?;
+    app.sessions.end_others(&principal, ended.ok_or(Problem::new(Code::Unauthenticated))?).await;
     Ok(StatusCode::NO_CONTENT)
 }

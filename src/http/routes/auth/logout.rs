@@ -4,10 +4,10 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use super::record_end;
 use crate::domain::Principal;
 use crate::http::App;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::postgres::{Action, AuditEntry};
 
 /// Signs out: the session ends, and its token is worth nothing any more.
 #[utoipa::path(post, path = "/v1/auth/logout", tag = "auth", security(("bearer" = [])), responses(
@@ -16,7 +16,6 @@ use crate::postgres::{Action, AuditEntry};
 ))]
 pub(super) async fn logout(State(app): State<App>, Extension(principal): Extension<Principal>) -> Result<StatusCode, Problem> {
     app.sessions.end(&principal, principal.session).await?;
-    let entry = AuditEntry::by(principal.user, Action::SessionEnd, principal.session.to_string());
-    app.database.record(principal.scope, &entry).await?;
+    record_end(&app, &principal, principal.session).await;
     Ok(StatusCode::NO_CONTENT)
 }
