@@ -21,6 +21,7 @@ mod deployment;
 mod documentation;
 mod embedded_defaults;
 mod event_streams;
+mod housekeeping;
 mod isolation;
 mod keys;
 mod logging;
