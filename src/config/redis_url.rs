@@ -26,7 +26,9 @@ fn instead(url: &Url) -> Option<&'static str> {
     if url.fragment().is_some() {
         return Some("no # behind the URL: certificates are always checked; name an authority of your own in SSL_CERT_FILE");
     }
-    if !database.is_empty() && !(database.bytes().all(|b| b.is_ascii_digit()) && database.parse::<u32>().is_ok()) {
+    // Digits alone: a number may also be written with a plus.
+    let is_number = database.bytes().all(|b| b.is_ascii_digit()) && database.parse::<u32>().is_ok();
+    if !database.is_empty() && !is_number {
         return Some("the number of a database behind the host, as in redis://host:6379/0, or nothing");
     }
     let known = |name: &str, value: &str| name == "protocol" && matches!(value, "2" | "3" | "resp2" | "resp3");
