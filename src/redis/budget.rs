@@ -90,6 +90,7 @@ fn lock(waits: &Mutex<Waits>) -> MutexGuard<'_, Waits> {
 #[cfg(test)]
 mod tests {
     use tokio::time::sleep;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -103,22 +104,22 @@ mod tests {
         question.enough.map(|enough| enough.saturating_duration_since(now))
     }
 
-    const fn millis(millis: u64) -> Option<Duration> {
-        Some(Duration::from_millis(millis))
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     #[tokio::test(start_paused = true)]
     async fn questions_in_a_row_share_what_a_request_may_wait() {
         of_request(async {
-            assert_eq!(ask(300).await, millis(800));
+            assert_eq!(ask(300).await, Some(millis(800)));
             // The request does something else.
             sleep(Duration::from_secs(60)).await;
-            assert_eq!(ask(450).await, millis(500));
-            assert_eq!(ask(100).await, millis(50));
-            assert_eq!(ask(0).await, millis(0));
+            assert_eq!(ask(450).await, Some(millis(500)));
+            assert_eq!(ask(100).await, Some(millis(50)));
+            assert_eq!(ask(0).await, Some(millis(0)));
         })
         .await;
-        of_request(async { assert_eq!(ask(0).await, millis(800)) }).await;
+        of_request(async { assert_eq!(ask(0).await, Some(millis(800))) }).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,20 +129,21 @@ mod tests {
                 sleep(Duration::from_millis(100)).await;
                 ask(300).await
             };
-            assert_eq!(tokio::join!(ask(200), later), (millis(800), millis(700)));
-            assert_eq!(ask(0).await, millis(400));
+            assert_eq!(tokio::join!(ask(200), later), (Some(millis(800)), Some(millis(700))));
+            assert_eq!(ask(0).await, Some(millis(400)));
         })
         .await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_waits_on_behalf_of_its_request_and_others_of_nobody() {
+        let tasks = TaskTracker::new();
         assert_eq!(ask(0).await, None);
-        assert_eq!(tokio::spawn(inherited(ask(0))).await.expect("ends"), None);
+        assert_eq!(tasks.spawn(inherited(ask(0))).await.expect("ends"), None);
         of_request(async {
-            assert_eq!(tokio::spawn(inherited(ask(300))).await.expect("ends"), millis(800));
-            assert_eq!(tokio::spawn(ask(300)).await.expect("ends"), None);
-            assert_eq!(ask(0).await, millis(500));
+            assert_eq!(tasks.spawn(inherited(ask(300))).await.expect("ends"), Some(millis(800)));
+            assert_eq!(tasks.spawn(ask(300)).await.expect("ends"), None);
+            assert_eq!(ask(0).await, Some(millis(500)));
         })
         .await;
     }

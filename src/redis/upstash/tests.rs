@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redis::aio::ConnectionLike as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 
 use super::*;
 
@@ -319,12 +320,12 @@ async fn a_long_command_goes_alone_while_short_ones_pass() {
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_not_sent() {
     let listener = listen().await;
-    let link = link(&listener, 1);
-    let first = tokio::spawn(get(link.clone(), "1"));
+    let (link, tasks) = (link(&listener, 1), TaskTracker::new());
+    let first = tasks.spawn(get(link.clone(), "1"));
     let (mut stream, _) = listener.accept().await.expect("a client");
     assert_eq!(request(&mut stream).await.1, r#"["GET","1"]"#);
     // The only connection is taken: they wait.
-    let (gone, stays) = (tokio::spawn(get(link.clone(), "2")), tokio::spawn(get(link.clone(), "3")));
+    let (gone, stays) = (tasks.spawn(get(link.clone(), "2")), tasks.spawn(get(link.clone(), "3")));
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
