@@ -33,6 +33,7 @@ pub use self::store::{CacheError, CacheStore, Value};
 use self::flights::{Boarding, Flights, Landed, Lead};
 use self::kind::{jittered, longest_life};
 use self::untold::{Kept, Untold};
+use crate::redis::inherited;
 
 /// What the process keeps at most, in bytes.
 const NEAR_CAPACITY: usize = 32 * 1024 * 1024;
@@ -107,7 +108,7 @@ impl Cache {
                 let (answer, answered) = oneshot::channel();
                 let fly = Arc::clone(&fill);
                 // On a task of its own: those who wait for it do not depend on a caller that may hang up.
-                self.0.tasks.spawn(async move { cache.fly(policy, &lead, &*fly, answer).await });
+                self.0.tasks.spawn(inherited(async move { cache.fly(policy, &lead, &*fly, answer).await }));
                 match answered.await {
                     Ok(result) => result,
                     Err(_) => fill().await,

@@ -10,6 +10,7 @@ mod log;
 mod postgres;
 mod rate_limit;
 mod redis;
+mod redis_url;
 mod replica;
 mod section;
 mod server;

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
+use super::redis_url;
 use super::section::Section;
 use super::value::{self, SecretUrl};
 
@@ -26,10 +27,10 @@ pub struct Redis {
     #[serde(deserialize_with = "value::secret::deserialize_token", serialize_with = "value::secret::serialize")]
     pub upstash_redis_rest_token: Option<SecretString>,
     /// Upstash native endpoint; preferred to `REDIS_URL`.
-    #[serde(deserialize_with = "value::redis_url")]
+    #[serde(deserialize_with = "redis_url::deserialize")]
     pub upstash_redis_url: Option<SecretUrl>,
     /// Native endpoint.
-    #[serde(rename = "redis_url", deserialize_with = "value::redis_url")]
+    #[serde(rename = "redis_url", deserialize_with = "redis_url::deserialize")]
     pub url: Option<SecretUrl>,
     /// Password, used where the URL has none.
     #[serde(rename = "redis_password", with = "value::secret")]
@@ -40,7 +41,7 @@ pub struct Redis {
     /// Bound on making a connection.
     #[serde(rename = "redis_connection_timeout", with = "value::duration")]
     pub connection_timeout: Duration,
-    /// Bound on one command, waiting for a connection included: what a request waits at most for Redis.
+    /// Bound on one command, waiting for a connection included.
     #[serde(rename = "redis_command_timeout", with = "value::duration")]
     pub command_timeout: Duration,
     /// Which text of the scripts the server takes.
@@ -141,6 +142,14 @@ impl Redis {
         }
     }
 
+    /// Whether a complete REST pair is set beside another endpoint, which is used. (Upstash hands out both of its own together: with its
+    /// native one in use, nobody is surprised.)
+    #[must_use]
+    pub fn ignores_rest(&self) -> bool {
+        let pair = self.upstash_redis_rest_url.is_some() && self.upstash_redis_rest_token.is_some();
+        pair && self.enabled() && self.protocol == Protocol::Native && self.upstash_redis_url.is_none()
+    }
+
     /// The endpoint for the native protocol.
     fn native_url(&self) -> Option<&SecretUrl> {
         self.upstash_redis_url.as_ref().or(self.url.as_ref())
@@ -152,20 +161,31 @@ impl Section for Redis {
         &["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "UPSTASH_REDIS_URL", "REDIS_URL", "REDIS_PASSWORD"];
 
     fn check(&self, problems: &mut Vec<Problem>) {
-        if !self.enabled() {
+        if self.enable == Some(false) {
             return;
         }
         let mut missing = |variable, expected| problems.push(Problem::new(variable, "", expected));
+        let (url, token) = (self.upstash_redis_rest_url.is_some(), self.upstash_redis_rest_token.is_some());
         match self.protocol {
-            Protocol::Native if self.native_url().is_none() => {
-                missing("REDIS_URL", NATIVE_ENDPOINT);
+            Protocol::Native => {
+                // Half a pair was meant for something.
+                if token && !url {
+                    missing("UPSTASH_REDIS_REST_URL", "the database's https:// endpoint beside UPSTASH_REDIS_REST_TOKEN");
+                }
+                if url && !token {
+                    missing("UPSTASH_REDIS_REST_TOKEN", "the database's token beside UPSTASH_REDIS_REST_URL");
+                }
+                if self.native_url().is_none() && self.enabled() {
+                    missing("REDIS_URL", NATIVE_ENDPOINT);
+                } else if self.native_url().is_none() && self.password.is_some() {
+                    missing("REDIS_URL", "the endpoint that REDIS_PASSWORD is for, or REDIS_ENABLE=false");
+                }
             }
-            Protocol::Native => {}
             Protocol::Rest => {
-                if self.upstash_redis_rest_url.is_none() {
+                if !url {
                     missing("UPSTASH_REDIS_REST_URL", "the database's https:// endpoint while REDIS_PROTOCOL=rest");
                 }
-                if self.upstash_redis_rest_token.is_none() {
+                if !token {
                     missing("UPSTASH_REDIS_REST_TOKEN", "the database's token while REDIS_PROTOCOL=rest");
                 }
             }

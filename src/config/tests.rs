@@ -89,6 +89,7 @@ fn secrets_are_masked_when_shown_and_when_debugged() {
         ("REDIS_URL", "redis://:hunter2@h"),
         ("REDIS_PASSWORD", "hunter2"),
         ("AGENTAPI_ADMIN_PASSWORD", "hunter2 hunter2"),
+        ("UPSTASH_REDIS_REST_URL", "https://x.example"),
         ("UPSTASH_REDIS_REST_TOKEN", "hunter2"),
     ])
     .expect("valid");
@@ -141,6 +142,81 @@ fn rest_needs_its_pair_and_says_which_of_it_is_missing() {
     }
     let message = problem(&[PROTOCOL, URL, ("UPSTASH_REDIS_REST_TOKEN", "Bearer hunter2")]);
     assert!(message.contains("without spaces") && !message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn a_redis_url_that_the_client_makes_nothing_of_is_refused_at_the_start() {
+    for variable in ["REDIS_URL", "UPSTASH_REDIS_URL"] {
+        for good in [
+            "redis://h",
+            "redis://h/",
+            "redis://h:6380/15",
+            "rediss://user:p%40ss@h/0?protocol=3",
+            "redis://h?protocol=resp2",
+            "redis://[::1]",
+        ] {
+            assert!(config(&[(variable, good)]).is_ok(), "{good}");
+        }
+        for (wrong, expected) in [
+            ("h:6379", "expected redis://"),
+            ("http://h", "expected redis://"),
+            ("redis://:hunter2@h/notanumber", "expected the number of a database"),
+            ("redis://:hunter2@h/-1", "expected the number of a database"),
+            ("redis://:hunter2@h/0/1", "expected the number of a database"),
+            ("redis://:hunter2@h/99999999999", "expected the number of a database"),
+            ("redis://:hunter2@h/?protocol=9", "expected nothing behind the ? but protocol=2 or protocol=3"),
+            ("redis://h/?password=hunter2", "expected nothing behind the ? but"),
+            ("rediss://:hunter2@h/#insecure", "certificates are always checked"),
+            ("redis://:hunter2@h/#", "certificates are always checked"),
+            ("redis://:hunter2@0.0.0.0", "expected the host of a Redis"),
+            ("redis://:hunter2@[::]", "expected the host of a Redis"),
+        ] {
+            let message = problem(&[(variable, wrong)]);
+            assert!(message.contains(expected) && message.contains(variable), "{wrong}: {message}");
+            assert!(message.starts_with("1 setting is wrong") && !message.contains("hunter2"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn half_of_what_leads_to_a_redis_is_not_passed_over() {
+    const URL: (&str, &str) = ("UPSTASH_REDIS_REST_URL", "https://x.example");
+    const TOKEN: (&str, &str) = ("UPSTASH_REDIS_REST_TOKEN", "hunter2");
+    const PASSWORD: (&str, &str) = ("REDIS_PASSWORD", "hunter2");
+    const NATIVE: (&str, &str) = ("REDIS_URL", "redis://h");
+    const OFF: (&str, &str) = ("REDIS_ENABLE", "false");
+    let unset = |names: &[&'static str]| names.iter().map(|name| (*name, "")).collect::<Vec<_>>();
+    for (pairs, missing) in [
+        ([vec![TOKEN], vec![]], "UPSTASH_REDIS_REST_URL=\"\""),
+        ([vec![TOKEN], unset(&["UPSTASH_REDIS_REST_URL", "REDIS_URL"])], "UPSTASH_REDIS_REST_URL=\"\""),
+        ([vec![TOKEN], vec![NATIVE, ("REDIS_PROTOCOL", "native")]], "UPSTASH_REDIS_REST_URL=\"\""),
+        ([vec![URL], vec![]], "UPSTASH_REDIS_REST_TOKEN=\"\""),
+        ([vec![URL], vec![NATIVE]], "UPSTASH_REDIS_REST_TOKEN=\"\""),
+        (
+            [vec![PASSWORD], unset(&["REDIS_URL", "UPSTASH_REDIS_URL"])],
+            "REDIS_URL=\"\": expected the endpoint that REDIS_PASSWORD",
+        ),
+    ] {
+        let message = problem(&pairs.concat());
+        assert!(message.contains(missing) && !message.contains("hunter2"), "{message}");
+        assert!(config(&[pairs.concat(), vec![OFF]].concat()).is_ok(), "{message}");
+    }
+    assert!(config(&[PASSWORD, NATIVE]).is_ok());
+    for quoted in ["\"hunter2\"", "'hunter2'", "hunter2\""] {
+        let message = problem(&[URL, ("UPSTASH_REDIS_REST_TOKEN", quoted), ("REDIS_PROTOCOL", "rest")]);
+        assert!(message.contains("without spaces or quotes around it") && !message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn a_rest_pair_that_is_not_used_is_noticed_unless_upstash_is_used_natively() {
+    let pair = [("UPSTASH_REDIS_REST_URL", "https://x.example"), ("UPSTASH_REDIS_REST_TOKEN", "t0ken")];
+    let ignores = |more: &[(&str, &str)]| config(&[&pair, more].concat()).expect("valid").redis.ignores_rest();
+    assert!(ignores(&[("REDIS_URL", "redis://h")]));
+    assert!(!ignores(&[("REDIS_URL", "redis://h"), ("UPSTASH_REDIS_URL", "rediss://x.example")]));
+    assert!(!ignores(&[("UPSTASH_REDIS_URL", "rediss://x.example"), ("REDIS_PROTOCOL", "native"), ("REDIS_ENABLE", "true")]));
+    assert!(!ignores(&[("REDIS_URL", "redis://h"), ("REDIS_PROTOCOL", "rest")]));
+    assert!(!ignores(&[("REDIS_URL", "redis://h"), ("REDIS_ENABLE", "false")]));
 }
 
 #[test]

@@ -113,7 +113,8 @@ pub(super) mod secret {
     /// A secret that travels in an HTTP header.
     pub(in crate::config) fn deserialize_token<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SecretString>, D::Error> {
         let text = String::deserialize(d)?;
-        if text.chars().all(|c| c.is_ascii_graphic()) {
+        let quoted = text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']);
+        if !quoted && text.chars().all(|c| c.is_ascii_graphic()) {
             Ok(Some(SecretString::from(text)))
         } else {
             Err(de::Error::custom("expected a token, without spaces or quotes around it"))
@@ -183,13 +184,6 @@ impl Serialize for SecretUrl {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
     }
-}
-
-/// A `redis://` or `rediss://` URL.
-pub(super) fn redis_url<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SecretUrl>, D::Error> {
-    SecretUrl::parse(&String::deserialize(d)?, &["redis", "rediss"])
-        .map(Some)
-        .ok_or_else(|| de::Error::custom("expected redis://[[user]:password@]host[:port][/db], or rediss:// for TLS"))
 }
 
 /// An `https://` URL with nothing behind its path and no credentials in it; `http://` is for look-alikes on a private network.

@@ -1,5 +1,6 @@
-//! The outermost layer: a span a request, one log line, the metrics, and the body of every error answer. The first of these is
-//! that of a request which is not for this host: to ask that in a layer of its own would copy all the layers within once more.
+//! The outermost layer: a span a request, how long it may wait for Redis, one log line, the metrics, and the body of every error
+//! answer. The first of these is that of a request which is not for this host: to ask that in a layer of its own would copy all the
+//! layers within once more.
 
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use tracing::Instrument;
 
 use super::problem::{Code, Problem};
 use super::{App, host};
+use crate::redis;
 
 /// Media type of an error answer.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -26,7 +28,7 @@ pub(super) async fn respond(State(app): State<App>, request: Request, next: Next
     let span = tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
     let response = match host::refusal(&app, &request) {
         Some(problem) => problem.into_response(),
-        None => next.run(request).instrument(span.clone()).await,
+        None => redis::of_request(next.run(request)).instrument(span.clone()).await,
     };
     let (response, problem) = write_problem(response, id);
     let (status, elapsed) = (response.status(), start.elapsed());

@@ -3,6 +3,7 @@
 //! Callers see named operations, whose one round trip and one deadline are this room's promise. Whether a [`link::Link`] is a
 //! native connection or leads to Upstash's REST API is chosen once, by the settings; nothing above this room notices.
 
+mod budget;
 mod cache;
 mod circuit;
 mod clock;
@@ -16,6 +17,7 @@ mod pool;
 mod rate_limit;
 mod script;
 mod session_indexes;
+mod trouble;
 mod upstash;
 
 use std::sync::Arc;
@@ -28,11 +30,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
 
+pub use self::budget::{inherited, of_request};
 pub use self::circuit::{CircuitCall, CircuitReply};
 pub use self::key::Key;
 pub use self::operations::SessionEntry;
 pub use self::rate_limit::{Limited, RateLimitScript};
 
+use self::budget::Question;
 use self::clock::{Clock, Known};
 use self::guard::Guard;
 use self::link::Link;
@@ -60,6 +64,11 @@ impl Redis {
         if let Some(Endpoint::Native { url, .. } | Endpoint::Rest { url, .. }) = settings.endpoint() {
             let (protocol, host) = (settings.protocol.as_str(), url.host());
             tracing::info!(protocol, host, encrypted = url.is_encrypted(), "Redis is on");
+        }
+        if settings.ignores_rest() {
+            tracing::warn!(
+                "REDIS_URL is used, and UPSTASH_REDIS_REST_URL with its token is not: that takes REDIS_PROTOCOL=rest (now native)"
+            );
         }
         Ok(Self {
             pool,
@@ -119,7 +128,8 @@ impl Redis {
         .await
     }
 
-    /// Runs one operation on a connection, all of it within the command deadline; not at all while Redis is known not to answer.
+    /// Runs one operation on a connection, all of it within the command deadline and what its request may still wait; not at all while
+    /// Redis is known not to answer.
     async fn run<T>(&self, operation: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, StoreUnavailable> {
         let permit =
             self.guard.admit(Instant::now()).ok_or_else(|| StoreUnavailable("it did not answer a moment ago".to_owned()))?;
@@ -131,51 +141,95 @@ impl Redis {
                     self.pool.discard_idle();
                 }
             }
+            Err(Failure::Impatience) => drop(permit),
             Ok(_) | Err(Failure::Reply(_)) => permit.answered(),
         }
-        result.map_err(|(Failure::Silence(error) | Failure::Reply(error))| error)
+        result.map_err(StoreUnavailable::from)
     }
 
     async fn attempt<T>(&self, operation: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, Failure> {
-        let deadline = Instant::now() + self.command_timeout;
-        let late = |_| Failure::Silence(StoreUnavailable(format!("no answer within {} ms", self.command_timeout.as_millis())));
+        let now = Instant::now();
+        let question = Question::begin(now, self.command_timeout);
+        let deadline = now + self.command_timeout;
+        let enough = question.enough.filter(|enough| *enough < deadline);
+        let until = enough.unwrap_or(deadline);
+        let late = |_| match enough {
+            Some(_) => Failure::Impatience,
+            None => Failure::Silence(StoreUnavailable(format!("no answer within {} ms", self.command_timeout.as_millis()))),
+        };
+        if until <= now {
+            return Err(Failure::Impatience);
+        }
         let mut link = match self.pool.link() {
             Some(link) => link,
-            None => timeout_at(deadline, self.pool.new_link()).await.map_err(late)?.map_err(|error| Failure::of(&error))?,
+            None => {
+                let link = timeout_at(until, self.pool.new_link()).await.map_err(late)?;
+                // Who is let in nowhere has no answer, whatever was said at the door.
+                link.map_err(|error| Failure::Silence(unavailable(&error)))?
+            }
         };
-        match timeout_at(deadline, operation(&mut link)).await {
+        match timeout_at(until, operation(&mut link)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                if error.is_unrecoverable_error() {
+                let failure = Failure::of(&error);
+                if error.is_unrecoverable_error() || matches!(failure, Failure::Silence(_)) {
                     link.discard();
                 }
-                Err(Failure::of(&error))
+                Err(failure)
             }
-            // A peer that vanished sends no reset: the connection may be dead though nothing says so.
             Err(elapsed) => {
-                link.discard();
-                Err(late(elapsed))
+                let failure = late(elapsed);
+                // A peer that vanished sends no reset: the connection may be dead though nothing says so.
+                if matches!(failure, Failure::Silence(_)) {
+                    link.discard();
+                }
+                Err(failure)
             }
         }
     }
 }
 
 /// Why a call got no answer that it can use.
+#[derive(Debug)]
 enum Failure {
     /// Redis did not answer.
     Silence(StoreUnavailable),
+    /// Its request has waited long enough, for this and what it asked before. That says nothing of Redis.
+    Impatience,
     /// It answered with an error.
     Reply(StoreUnavailable),
 }
 
 impl Failure {
+    /// What keeps being refused on this connection, while another may lead to who takes it, is no answer either.
     fn of(error: &redis::RedisError) -> Self {
-        if error.is_io_error() || error.is_timeout() {
+        if error.is_io_error() || error.is_timeout() || is_demotion(error) {
             Self::Silence(unavailable(error))
         } else {
             Self::Reply(unavailable(error))
         }
     }
+}
+
+impl From<Failure> for StoreUnavailable {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Silence(error) | Failure::Reply(error) => error,
+            Failure::Impatience => Self("the request has waited long enough for it".to_owned()),
+        }
+    }
+}
+
+/// Whether a primary says that it is none any more: its name may have moved to another, to which a new connection leads.
+fn is_demotion(error: &redis::RedisError) -> bool {
+    const CODES: [&str; 2] = ["READONLY", "MASTERDOWN"];
+    // Of a transaction or a pipeline, whichever command says so. Before Redis 7, a script's error has it in its text.
+    error
+        .clone()
+        .into_server_errors()
+        .iter()
+        .flat_map(|errors| errors.iter())
+        .any(|(_, error)| CODES.contains(&error.code()) || error.details().is_some_and(|details| details.contains("-READONLY ")))
 }
 
 /// What Upstash says, by either protocol, when a database is at a limit of its plan. These replies quote nothing.

@@ -33,9 +33,7 @@ impl NativeConnector {
     }
 
     pub(super) async fn connect(&self) -> RedisResult<NativeLink> {
-        let connection = self.0.create().await.inspect_err(|error| {
-            tracing::warn!(error = %super::unavailable(error), "no connection to Redis");
-        })?;
+        let connection = self.0.create().await?;
         tracing::info!("connected to Redis");
         Ok(NativeLink { connection, broken: Arc::default() })
     }

@@ -15,12 +15,14 @@ use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use redis::{ErrorKind, RedisError, RedisResult};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::link::{Link, Wire};
 use super::native::NativeConnector;
 use super::script::Dialect;
+use super::trouble::{News, Trouble};
 use super::upstash::RestLink;
 use crate::config::{self, Endpoint};
 
@@ -31,16 +33,18 @@ pub(super) struct Pool {
     current: Arc<RwLock<Option<Link>>>,
     /// Connections being made: that goes on although the request that wanted one has given up.
     connecting: TaskTracker,
-    /// The newest of them.
-    attempt: Arc<Mutex<Option<Attempt>>>,
+    /// They, the oldest first.
+    attempts: Arc<Mutex<Vec<Attempt>>>,
     /// How long those who come wait for the newest before they have another one made beside it. Connecting may have begun while the
     /// network swallowed everything; one that begins afterwards does not wait for that to be noticed.
     patience: Duration,
+    trouble: Arc<Trouble>,
 }
 
 /// A connection in the making, for all who wait for one.
 struct Attempt {
     began: Instant,
+    task: AbortHandle,
     link: Shared<BoxFuture<'static, RedisResult<Link>>>,
 }
 
@@ -88,10 +92,14 @@ impl Pool {
             .wait_timeout(Some(settings.connection_timeout))
             .build()
             .map_err(|error| invalid("the pool cannot be made", error.to_string()))?;
-        // Never so often that attempts which are not over yet fill the pool.
-        let room = u32::try_from(settings.max_pool_size).unwrap_or(u32::MAX).max(1);
-        let patience = settings.command_timeout.max(settings.connection_timeout / room);
-        Ok(Self { links, current: Arc::default(), connecting: TaskTracker::new(), attempt: Arc::default(), patience })
+        Ok(Self {
+            links,
+            current: Arc::default(),
+            connecting: TaskTracker::new(),
+            attempts: Arc::default(),
+            patience: settings.command_timeout,
+            trouble: Arc::default(),
+        })
     }
 
     /// A handle on the link in use, if there is one that is not known to be broken.
@@ -112,24 +120,40 @@ impl Pool {
 
     /// The link to use from now on, which may have to be made: the newest in the making, or another where that is over, or takes long.
     pub(super) fn new_link(&self) -> Shared<BoxFuture<'static, RedisResult<Link>>> {
-        let mut newest = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(attempt) = &*newest
-            && attempt.link.peek().is_none()
-            && attempt.began.elapsed() < self.patience
-        {
-            return attempt.link.clone();
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.retain(|attempt| !attempt.task.is_finished());
+        // Where the pool has no room for one more, the newest makes it; the oldest may be one of those that just take long.
+        let room = self.links.status().max_size.saturating_sub(attempts.len());
+        match attempts.last() {
+            Some(newest) if newest.began.elapsed() < self.patience || (room == 0 && attempts.len() == 1) => {
+                return newest.link.clone();
+            }
+            Some(newest) if room == 0 => {
+                newest.task.abort();
+                attempts.pop();
+            }
+            _ => {}
         }
-        let (links, current) = (self.links.clone(), self.current.clone());
-        let made = self.connecting.spawn(async move {
-            let link = links.get().await?.clone();
-            *current.write().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
-            Ok(link)
-        });
-        let link = async move {
-            made.await.map_err(|error| invalid("connecting was cut short", error.to_string()))?.map_err(pool_error)
-        };
+        let pool = self.clone();
+        let made = self.connecting.spawn(async move { pool.make_link().await });
+        let (began, task) = (Instant::now(), made.abort_handle());
+        let link = async move { made.await.map_err(|error| invalid("connecting was cut short", error.to_string()))? };
         let link = link.boxed().shared();
-        *newest = Some(Attempt { began: Instant::now(), link: link.clone() });
+        attempts.push(Attempt { began, task, link: link.clone() });
+        link
+    }
+
+    /// Makes the link that is the one in use from then on.
+    async fn make_link(&self) -> RedisResult<Link> {
+        let link = self.links.get().await.map(|link| link.clone()).map_err(pool_error);
+        match self.trouble.news(link.as_ref().err().map(|error| super::unavailable(error).to_string())) {
+            Some(News::Wrong(error)) => tracing::warn!(%error, "no connection to Redis"),
+            // The connection was told of when it was made.
+            Some(News::Over) | None => {}
+        }
+        if let Ok(link) = &link {
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
+        }
         link
     }
 }

@@ -42,10 +42,15 @@ impl Dialect {
     pub(super) fn of(settings: &config::Redis) -> Self {
         match (settings.script_dialect, settings.endpoint()) {
             (ScriptDialect::Upstash, _) | (ScriptDialect::Auto, Some(Endpoint::Rest { .. })) => Self::Upstash,
-            (ScriptDialect::Auto, Some(Endpoint::Native { url, .. })) if url.host().ends_with(".upstash.io") => Self::Upstash,
+            (ScriptDialect::Auto, Some(Endpoint::Native { url, .. })) if is_upstash(url.host()) => Self::Upstash,
             (ScriptDialect::Redis | ScriptDialect::Auto, _) => Self::Redis,
         }
     }
+}
+
+/// Names are the same in any case; one may end in the root's dot.
+fn is_upstash(host: &str) -> bool {
+    host.to_ascii_lowercase().trim_end_matches('.').ends_with(".upstash.io")
 }
 
 /// Room that most calls do with: keys, arguments, bytes of a key.
@@ -163,6 +168,7 @@ mod tests {
         let upstash = ("UPSTASH_REDIS_URL", "rediss://default:p@eu.upstash.io:6379");
         assert_eq!(dialect(&REST), Dialect::Upstash);
         assert_eq!(dialect(&[upstash]), Dialect::Upstash);
+        assert_eq!(dialect(&[("REDIS_URL", "rediss://EU.Upstash.IO.:6379")]), Dialect::Upstash);
         assert_eq!(dialect(&[("REDIS_URL", "redis://upstash.io.example.org")]), Dialect::Redis);
         assert_eq!(dialect(&[upstash, ("REDIS_SCRIPT_DIALECT", "redis")]), Dialect::Redis);
         assert_eq!(dialect(&[("REDIS_URL", "redis://h"), ("REDIS_SCRIPT_DIALECT", "upstash")]), Dialect::Upstash);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::redis_faults::{DISTANCE, refuses, serves_again, takes_one_round_trip};
+use crate::redis_faults::{DISTANCE, gets_by_with_a_full, refuses, refuses_a_read_only, serves_again, takes_one_round_trip};
 use crate::support::{Fault, Network, PASSWORD, Proxy, ServerBuilder, TestDatabase, TestRedis, Upstash, eventually};
 
 /// A database, a Redis, and the look-alike before it.
@@ -157,6 +157,15 @@ async fn an_upstash_that_refuses_connections_costs_nobody_its_session() {
     refuses(&server, &client).await;
     upstash.restart().await;
     serves_again(&server, &client).await;
+}
+
+#[tokio::test]
+async fn a_full_or_read_only_upstash_is_to_its_users_what_such_a_redis_is() {
+    let (database, redis, upstash) = places().await;
+    let server = ServerBuilder::new(&database).upstash(&upstash).start().await;
+    let client = server.operator().await;
+    gets_by_with_a_full(&redis, &server, &client).await;
+    refuses_a_read_only(&redis, &server, &client).await;
 }
 
 /// A server on the look-alike behind a network.

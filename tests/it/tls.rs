@@ -71,6 +71,18 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_only_there() {
     assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
     let log = builder.logged();
     assert!(log.contains("UnknownIssuer"), "{log}");
+
+    // The certificate is for localhost, not for the address.
+    let elsewhere = builder.sibling().env("SSL_CERT_FILE", &file("ca.pem"));
+    let elsewhere = elsewhere.env("REDIS_URL", &format!("rediss://127.0.0.1:{port}"));
+    is_refused_for_its_name(&elsewhere).await;
+}
+
+async fn is_refused_for_its_name(builder: &ServerBuilder) {
+    let server = builder.start().await;
+    assert_eq!(server.anonymous().get("/status").await.status, 503);
+    let log = builder.logged();
+    assert!(log.contains("not valid for name"), "{log}");
 }
 
 #[tokio::test]
@@ -90,6 +102,10 @@ async fn over_rest_too_a_private_authority_is_trusted_only_where_it_is_named() {
     assert_eq!((status.status.as_u16(), status.json()["checks"]["redis"]["status"].as_str()), (503, Some("down")));
     let log = builder.logged();
     assert!(log.contains("no answer from Upstash") && log.contains("UnknownIssuer"), "{log}");
+
+    let elsewhere = builder.sibling().env("SSL_CERT_FILE", &file("ca.pem"));
+    let other_name = upstash.url().replace("localhost", "127.0.0.1");
+    is_refused_for_its_name(&elsewhere.env("UPSTASH_REDIS_REST_URL", &other_name)).await;
 }
 
 /// Calls a place over TLS. Returns the answer's status.

@@ -21,6 +21,7 @@ use crate::cache::{Cache, CacheStore, Directory, RedisCacheStore};
 use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
 use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
+use crate::domain::{KeyRing, ReplicaId};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
@@ -41,24 +42,45 @@ pub(super) async fn run(settings: Config) -> Result<(), Failure> {
     let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
     data_dir::create(&settings.server.data_dir)?;
     let _lock = DataDirLock::take(&settings.server.data_dir)?;
+    let basis = Basis::of(&settings, &log)?;
     let opened = open::database(&settings).await?;
-    let served = serve(&settings, &opened, &lifecycle, listener, &log).await;
+    let served = serve(&settings, basis, &opened, &lifecycle, listener).await;
     let closed = opened.close().await;
     served?;
     Ok(closed?)
 }
 
+/// What can be found wrong with the settings only by making use of them. It is made before the database is touched: an operator whose
+/// password nobody was told must not be in it.
+struct Basis {
+    metrics: Metrics,
+    keys: KeyRing,
+    replica: ReplicaId,
+    redis: Option<Redis>,
+}
+
+impl Basis {
+    fn of(settings: &Config, log: &LogGuard) -> Result<Self, Failure> {
+        Ok(Self {
+            // Before all that counts.
+            metrics: telemetry::metrics(log)?,
+            keys: identity::key_ring(&settings.session, &settings.server.data_dir)?,
+            replica: identity::replica(&settings.server.data_dir)?,
+            redis: settings.redis.enabled().then(|| Redis::new(&settings.redis)).transpose()?,
+        })
+    }
+}
+
 async fn serve(
     settings: &Config,
+    basis: Basis,
     opened: &Opened,
     lifecycle: &Lifecycle,
     listener: TcpListener,
-    log: &LogGuard,
 ) -> Result<(), Failure> {
+    let address = listener.local_addr()?;
     let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref()).await?;
-    // Before all that counts.
-    let metrics = telemetry::metrics(log)?;
-    let app = app(settings, opened, lifecycle, listener.local_addr()?, metrics)?;
+    let app = app(settings, basis, opened, lifecycle, address);
     let lost = app.replicas.join().await?;
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
@@ -75,14 +97,13 @@ async fn serve(
     let announcements =
         follower.begin().await.map_err(|error| format!("cannot find out whose sessions are over, nor hear of it: {error}"))?;
     lifecycle.tasks().spawn(announcements::follow(follower, announcements, lifecycle.stopping()));
-    announce(listener.local_addr()?, first_operator.as_ref());
+    announce(address, first_operator.as_ref());
     stop_in_order(app, listener, settings.server.shutdown_timeout).await
 }
 
 /// Puts the server together, top to bottom.
-fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: SocketAddr, metrics: Metrics) -> Result<App, Failure> {
-    let keys = identity::key_ring(&settings.session, &settings.server.data_dir)?;
-    let redis = settings.redis.enabled().then(|| Redis::new(&settings.redis)).transpose()?;
+fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, address: SocketAddr) -> App {
+    let Basis { metrics, keys, replica, redis } = basis;
     let algorithm = settings.rate_limit.algorithm;
     let rate_limits: Arc<dyn RateLimitStore> = match &redis {
         Some(redis) => Arc::new(RedisRateLimitStore::new(redis.clone(), algorithm)),
@@ -104,7 +125,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         );
     }
     let replicas = Replicas::new(ReplicasParts {
-        id: identity::replica(&settings.server.data_dir)?,
+        id: replica,
         url: replica::url(&settings.replica, address),
         database: opened.database.clone(),
         redis: redis.clone(),
@@ -123,7 +144,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         outbound: outbound.clone(),
         stopping: lifecycle.stopping(),
     });
-    Ok(App::new(Parts {
+    App::new(Parts {
         settings: settings.server.clone(),
         database: opened.database.clone(),
         directory: Directory::new(opened.database.clone(), cache),
@@ -137,7 +158,7 @@ fn app(settings: &Config, opened: &Opened, lifecycle: &Lifecycle, address: Socke
         breakers,
         lifecycle: lifecycle.clone(),
         metrics,
-    }))
+    })
 }
 
 /// How names become addresses: those that users chose become none within the deployment, unless its operator says so.

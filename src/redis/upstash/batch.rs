@@ -83,12 +83,13 @@ impl Batcher {
 
     /// What goes next, and leave to send it, if something is waiting and a connection is free.
     fn next_batch(&self) -> Option<(Vec<Waiting>, OwnedSemaphorePermit)> {
-        let slot = self.slots.clone().try_acquire_owned().ok()?;
         let mut waiting = self.lock();
         waiting.retain(|one| !one.caller.is_closed());
         if waiting.is_empty() {
             return None;
         }
+        // Not before: whoever finds no connection free relies on being seen by the one that is to be freed.
+        let slot = self.slots.clone().try_acquire_owned().ok()?;
         let mut batch: Vec<Waiting> = Vec::new();
         let (mut commands, mut bytes) = (0, 0);
         while let Some(next) = waiting.front() {
@@ -117,8 +118,8 @@ impl Batcher {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 for Waiting { commands, caller, .. } in batch {
-                    // The caller may have given up.
-                    let _ = caller.send(Ok(answers.by_ref().take(commands.len()).collect()));
+                    // What is wrong with one caller's answer is no other's. The caller may have given up.
+                    let _ = caller.send(answers.by_ref().take(commands.len()).collect());
                 }
             }
             Err(failure) => fail(batch, &failure),
@@ -128,9 +129,17 @@ impl Batcher {
     /// A connection, if there is one in the time in which an answer is waited for. Making one goes on beyond it, for others; but it
     /// does not keep them from having one made that may get further.
     async fn connection(self: &Arc<Self>) -> Result<Connection, Failure> {
-        if let Some(idle) = self.client.idle().await {
-            return Ok(idle);
-        }
+        timeout(self.client.answer_timeout(), async {
+            match self.client.idle().await {
+                Some(idle) => Ok(idle),
+                None => self.make_connection().await,
+            }
+        })
+        .await
+        .unwrap_or(Err(Failure::Late))
+    }
+
+    async fn make_connection(self: &Arc<Self>) -> Result<Connection, Failure> {
         let (caller, made) = oneshot::channel();
         let batcher = self.clone();
         self.sending.spawn(async move {
@@ -139,10 +148,7 @@ impl Batcher {
                 batcher.client.keep(unwanted);
             }
         });
-        match timeout(self.client.answer_timeout(), made).await {
-            Ok(made) => made.unwrap_or(Err(Failure::Late)),
-            Err(_) => Err(Failure::Late),
-        }
+        made.await.unwrap_or(Err(Failure::Late))
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
@@ -166,5 +172,52 @@ fn body(batch: &[Waiting]) -> Body {
             json: format!("[{}]", commands.join(",")),
             answers: Some(commands.len()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::redis::upstash::tests::{link, listen};
+
+    /// Rounds in each of which one thread asks for something while another, that has just sent something, looks for more.
+    const ROUNDS: usize = 100_000;
+
+    /// Waits until both threads have come here so often.
+    fn meet(came: &AtomicUsize, times: usize) {
+        came.fetch_add(1, Ordering::SeqCst);
+        while came.load(Ordering::SeqCst) < times * 2 {
+            thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_while_the_only_connection_is_let_go_is_seen_by_somebody() {
+        let batcher = link(&listen().await, 1).0;
+        let (begun, ended, seen) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let look = |round| {
+            let found = batcher.next_batch();
+            seen.fetch_add(usize::from(found.is_some()), Ordering::SeqCst);
+            meet(&ended, round);
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    meet(&begun, round);
+                    look(round);
+                }
+            });
+            for round in 1..=ROUNDS {
+                meet(&begun, round);
+                let (caller, answers) = oneshot::channel();
+                batcher.lock().push_back(Waiting { commands: vec![String::new()], kind: Kind::Commands, caller });
+                look(round);
+                drop(answers);
+            }
+        });
+        assert_eq!(seen.into_inner(), ROUNDS);
     }
 }

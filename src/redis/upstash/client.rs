@@ -16,6 +16,7 @@ use super::connection::{Connection, Connections};
 use super::encoding;
 use super::failure::Failure;
 use crate::config::{self, SecretUrl};
+use crate::redis::trouble::{News, Trouble};
 
 /// Tells how far the primary was when it answered; sent back, a replica waits until it is as far: a client reads its writes.
 const SYNC_TOKEN: HeaderName = HeaderName::from_static("upstash-sync-token");
@@ -34,6 +35,9 @@ pub(super) struct Body {
     pub(super) answers: Option<usize>,
 }
 
+/// What each command of a body was answered.
+type Answers = Vec<Result<Value, Failure>>;
+
 /// Speaks to one database.
 pub(super) struct Client {
     connections: Connections,
@@ -41,8 +45,7 @@ pub(super) struct Client {
     headers: HeaderMap,
     sync_token: Mutex<HeaderValue>,
     answer_timeout: Duration,
-    /// What was said last in the log of a failure; nothing while all is well.
-    trouble: Mutex<Option<String>>,
+    trouble: Trouble,
 }
 
 impl Client {
@@ -54,7 +57,7 @@ impl Client {
             headers: headers(&url[url::Position::BeforeHost..url::Position::AfterPort], token)?,
             sync_token: Mutex::new(HeaderValue::from_static("")),
             answer_timeout: settings.command_timeout,
-            trouble: Mutex::default(),
+            trouble: Trouble::default(),
         })
     }
 
@@ -88,13 +91,16 @@ impl Client {
     }
 
     /// Sends commands and reads the answers.
-    pub(super) async fn send(&self, connection: Connection, body: Body) -> Result<Vec<Value>, Failure> {
+    pub(super) async fn send(&self, connection: Connection, body: Body) -> Result<Answers, Failure> {
         let answers = timeout(self.answer_timeout, self.exchange(connection, body)).await.unwrap_or(Err(Failure::Late));
-        self.note(answers.as_ref().err());
+        self.note(match &answers {
+            Ok(answers) => answers.iter().find_map(|answer| answer.as_ref().err()),
+            Err(failure) => Some(failure),
+        });
         answers
     }
 
-    async fn exchange(&self, connection: Connection, body: Body) -> Result<Vec<Value>, Failure> {
+    async fn exchange(&self, connection: Connection, body: Body) -> Result<Answers, Failure> {
         let (connection, response) = self.request(connection, &body).await?;
         let status = response.status().as_u16();
         if let Some(token) = response.headers().get(SYNC_TOKEN) {
@@ -141,16 +147,11 @@ impl Client {
 
     /// Says in the log what is wrong when it begins or changes, and when it is over.
     fn note(&self, failure: Option<&Failure>) {
-        let now = failure.filter(|failure| !failure.is_answer()).map(ToString::to_string);
-        let mut before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if *before == now {
-            return;
+        match self.trouble.news(failure.filter(|failure| !failure.is_answer()).map(ToString::to_string)) {
+            Some(News::Wrong(error)) => tracing::warn!(%error, "no answer from Upstash"),
+            Some(News::Over) => tracing::info!("Upstash answers again"),
+            None => {}
         }
-        match &now {
-            Some(error) => tracing::warn!(%error, "no answer from Upstash"),
-            None => tracing::info!("Upstash answers again"),
-        }
-        *before = now;
     }
 }
 
@@ -170,15 +171,18 @@ fn headers(host: &str, token: &SecretString) -> RedisResult<HeaderMap> {
 }
 
 /// The answers in a body: one, one a command, or one error for all.
-fn answers(status: u16, bytes: &[u8], expected: Option<usize>) -> Result<Vec<Value>, Failure> {
+fn answers(status: u16, bytes: &[u8], expected: Option<usize>) -> Result<Answers, Failure> {
     let malformed = |what| Failure::Malformed { status, what };
     let json: Json = serde_json::from_slice(bytes).map_err(|_| malformed("the body is not JSON"))?;
     match (expected, &json) {
-        (Some(expected), Json::Array(_)) => encoding::answers(json, expected).map_err(malformed),
+        (Some(expected), Json::Array(_)) => {
+            let answers = encoding::answers(json, expected).map_err(malformed)?;
+            Ok(answers.into_iter().map(|answer| answer.map_err(malformed)).collect())
+        }
         (Some(_), _) => match encoding::answer(json).map_err(malformed)?.extract_error() {
             Err(error) => Err(Failure::Reply(error)),
             Ok(_) => Err(malformed("one result stands for several commands")),
         },
-        (None, _) => encoding::answer(json).map(|value| vec![value]).map_err(malformed),
+        (None, _) => Ok(vec![encoding::answer(json).map_err(malformed)]),
     }
 }

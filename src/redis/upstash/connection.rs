@@ -26,6 +26,10 @@ use crate::tls;
 /// A connection that was idle for longer is not used again: something on the way may have forgotten it without a word.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
+/// How long an idle connection may take to be ready: a turn of the task that drives it. One whose peer answered before it had read the
+/// whole request, and reads no more, never is.
+const READY: Duration = Duration::from_millis(50);
+
 /// An HTTP connection that carries one request at a time.
 pub(super) type Connection = SendRequest<Full<Bytes>>;
 
@@ -62,7 +66,7 @@ impl Connections {
     pub(super) async fn idle(&self) -> Option<Connection> {
         while let Some(mut connection) = self.pop_idle() {
             // It closed while it was idle if it is not ready now.
-            if connection.ready().await.is_ok() {
+            if let Ok(Ok(())) = timeout(READY, connection.ready()).await {
                 return Some(connection);
             }
         }

@@ -34,10 +34,10 @@ pub(super) fn answer(json: Json) -> Result<Value, Malformed> {
     }
 }
 
-/// The answers to several commands, or the error that stands for all of them.
-pub(super) fn answers(json: Json, expected: usize) -> Result<Vec<Value>, Malformed> {
+/// The answers to several commands, each of which may be none.
+pub(super) fn answers(json: Json, expected: usize) -> Result<Vec<Result<Value, Malformed>>, Malformed> {
     match json {
-        Json::Array(items) if items.len() == expected => items.into_iter().map(answer).collect(),
+        Json::Array(items) if items.len() == expected => Ok(items.into_iter().map(answer).collect()),
         Json::Array(_) => Err("the number of answers is not that of the commands"),
         _ => Err("the answer to several commands is no array"),
     }
@@ -118,8 +118,9 @@ mod tests {
         {
             assert!(answer(json.clone()).is_err(), "{json}");
         }
-        for json in [json!([{"result": 1}]), json!({"result": 1}), json!([{"result": 1}, 2]), json!("x")] {
+        for json in [json!([{"result": 1}]), json!({"result": 1}), json!("x")] {
             assert!(answers(json.clone(), 2).is_err(), "{json}");
         }
+        assert_eq!(answers(json!([{"result": 1}, 2]), 2), Ok(vec![Ok(Value::Int(1)), Err("an answer is no object")]));
     }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use redis::aio::ConnectionLike as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 
 use super::*;
 
 /// A link to `listener`, of at most `connections`.
-fn link(listener: &TcpListener, connections: usize) -> RestLink {
+pub(super) fn link(listener: &TcpListener, connections: usize) -> RestLink {
     let variables = BTreeMap::from(
         [
             ("REDIS_PROTOCOL", "rest".to_owned()),
@@ -24,7 +25,7 @@ fn link(listener: &TcpListener, connections: usize) -> RestLink {
     RestLink::new(url, token, &settings).expect("a client")
 }
 
-async fn listen() -> TcpListener {
+pub(super) async fn listen() -> TcpListener {
     TcpListener::bind(("127.0.0.1", 0)).await.expect("a port")
 }
 
@@ -226,4 +227,113 @@ async fn every_other_answer_is_an_error_that_says_nothing_of_the_body() {
         }
     };
     tokio::join!(server, client);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_callers_answer_is_no_others() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        request(&mut stream).await;
+        respond(&mut stream, "200 OK", "", r#"[{"result":"YQ=="},{"result":{"a":1}},{"result":"Yw=="}]"#).await;
+    };
+    let link = link(&listener, 1);
+    let client = async { tokio::join!(get(link.clone(), "1"), get(link.clone(), "2"), get(link.clone(), "3")) };
+    let ((), (one, two, three)) = tokio::join!(server, client);
+    assert_eq!((one.as_deref(), three.as_deref()), (Ok("a"), Ok("c")));
+    let error = two.expect_err("an object").to_string();
+    assert!(error.contains("a result is an object"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_whose_request_was_not_read_to_its_end_is_replaced() {
+    let listener = listen().await;
+    let server = async {
+        let (mut deaf, _) = listener.accept().await.expect("a client");
+        // Less than what is sent fits between.
+        deaf.read_exact(&mut [0; 1024]).await.expect("a beginning");
+        respond(&mut deaf, "400 Bad Request", "", r#"{"error":"ERR max request size exceeded"}"#).await;
+        let (mut stream, _) = listener.accept().await.expect("a second connection");
+        request(&mut stream).await;
+        respond(&mut stream, "200 OK", "", r#"{"result":"YQ=="}"#).await;
+        drop(deaf);
+    };
+    let link = link(&listener, 1);
+    let client = async {
+        let error = get(link.clone(), &"k".repeat(32 * 1024 * 1024)).await.expect_err("too large");
+        assert_eq!(error.code(), Some("ERR"), "{error}");
+        let next = tokio::time::timeout(std::time::Duration::from_secs(1), get(link.clone(), "1")).await;
+        assert_eq!(next.expect("in time").expect("a value"), "a");
+    };
+    tokio::join!(server, client);
+}
+
+/// Longer than an answer is waited for, by what a machine adds that has a lot to do.
+const LONG: std::time::Duration = std::time::Duration::from_secs(5);
+
+#[tokio::test]
+async fn an_answer_too_long_is_an_error_and_is_not_read_to_its_end() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        request(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.expect("written");
+        let chunk = format!("100000\r\n{}\r\n", "x".repeat(0x10_0000));
+        let mut sent = 0;
+        while stream.write_all(chunk.as_bytes()).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    };
+    let link = link(&listener, 1);
+    let client = async { get(link.clone(), "k").await.expect_err("too long").to_string() };
+    let (megabytes, error) = tokio::time::timeout(LONG, async { tokio::join!(server, client) }).await.expect("ends");
+    assert!(error.contains("in the middle of an answer") || error.contains("no answer in time"), "{error}");
+    // Beyond what is taken, no more than fits between.
+    assert!(megabytes < 32, "{megabytes}");
+}
+
+#[tokio::test]
+async fn a_long_command_goes_alone_while_short_ones_pass() {
+    let listener = listen().await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut bodies = Vec::new();
+        for answer in [r#"{"result":"YQ=="}"#, r#"{"result":"Yg=="}"#, r#"[{"result":"Yw=="},{"result":"ZA=="}]"#] {
+            bodies.push(request(&mut stream).await.1);
+            respond(&mut stream, "200 OK", "", answer).await;
+        }
+        bodies
+    };
+    let link = link(&listener, 1);
+    let long = "k".repeat(1024 * 1024);
+    let client =
+        async { tokio::join!(get(link.clone(), "1"), get(link.clone(), &long), get(link.clone(), "3"), get(link.clone(), "4")) };
+    let (bodies, (one, two, three, four)) = tokio::join!(server, client);
+    let values = [one, two, three, four].map(|value| value.expect("a value"));
+    assert_eq!(values, ["a", "b", "c", "d"]);
+    assert_eq!((bodies[0].as_str(), bodies[2].as_str()), (r#"["GET","1"]"#, r#"[["GET","3"],["GET","4"]]"#));
+    assert!(bodies[1].starts_with(r#"["GET","kkk"#), "{}", &bodies[1][..20]);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_sent() {
+    let listener = listen().await;
+    let (link, tasks) = (link(&listener, 1), TaskTracker::new());
+    let first = tasks.spawn(get(link.clone(), "1"));
+    let (mut stream, _) = listener.accept().await.expect("a client");
+    assert_eq!(request(&mut stream).await.1, r#"["GET","1"]"#);
+    // The only connection is taken: they wait.
+    let (gone, stays) = (tasks.spawn(get(link.clone(), "2")), tasks.spawn(get(link.clone(), "3")));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    gone.abort();
+    assert!(gone.await.expect_err("it went away").is_cancelled());
+    respond(&mut stream, "200 OK", "", r#"{"result":"YQ=="}"#).await;
+    assert_eq!(request(&mut stream).await.1, r#"["GET","3"]"#);
+    respond(&mut stream, "200 OK", "", r#"{"result":"Yw=="}"#).await;
+    assert_eq!(first.await.expect("ends").expect("a value"), "a");
+    assert_eq!(stays.await.expect("ends").expect("a value"), "c");
 }

@@ -31,6 +31,7 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
+    target: Mutex<String>,
     network: Mutex<Network>,
     connections: Mutex<Vec<Connection>>,
     gone: AtomicBool,
@@ -46,8 +47,12 @@ impl Proxy {
     pub(crate) fn before(target: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("bound");
-        let shared = Shared { network: Mutex::new(Network::Well), connections: Mutex::default(), gone: AtomicBool::new(false) };
-        let (shared, target) = (Arc::new(shared), target.to_owned());
+        let shared = Arc::new(Shared {
+            target: Mutex::new(target.to_owned()),
+            network: Mutex::new(Network::Well),
+            connections: Mutex::default(),
+            gone: AtomicBool::new(false),
+        });
         let proxy = Self { address, shared: shared.clone() };
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -55,6 +60,7 @@ impl Proxy {
                     return;
                 }
                 if shared.network() != Network::Cut {
+                    let target = lock(&shared.target).clone();
                     // Where nobody listens behind it, its client is hung up on.
                     let _ = TcpStream::connect(&target).and_then(|server| shared.connect(&client, &server));
                 }
@@ -66,6 +72,11 @@ impl Proxy {
     /// `host:port` to connect to.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Leads elsewhere from now on, as a name does that was given to another server: the connections that there are stay.
+    pub(crate) fn lead_to(&self, target: &str) {
+        target.clone_into(&mut lock(&self.shared.target));
     }
 
     pub(crate) fn set(&self, network: Network) {
