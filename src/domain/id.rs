@@ -64,6 +64,8 @@ uuid_id! {
     UserId
     /// Names an agent.
     AgentId
+    /// Names an API key.
+    ApiKeyId
     /// Names what an agent asked leave to do.
     ApprovalId
     /// Names a server, over its restarts.

@@ -3,6 +3,7 @@
 mod agent;
 mod approval;
 mod cache_key;
+mod credential;
 mod cutoff;
 mod event_id;
 mod id;
@@ -26,9 +27,10 @@ pub use self::agent::{
 };
 pub use self::approval::{Approval, ApprovalOption, ApprovalPolicy, ApprovalState, NewApproval};
 pub use self::cache_key::{CacheId, CacheKey};
+pub use self::credential::Credential;
 pub use self::cutoff::{Cutoff, SessionsEnded};
 pub use self::event_id::{EventId, Fence};
-pub use self::id::{AgentId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
+pub use self::id::{AgentId, ApiKeyId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};

@@ -1,6 +1,6 @@
 //! Who asks.
 
-use super::{SessionId, TenantId, TenantScope, UserId, UserRole};
+use super::{Credential, TenantId, TenantScope, UserId, UserRole};
 
 /// The authenticated caller of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub struct Principal {
     pub user: UserId,
     /// What the user may do.
     pub role: UserRole,
-    /// The session it came by.
-    pub session: SessionId,
+    /// What it came by.
+    pub credential: Credential,
 }
 
 impl Principal {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `ClientIp` | `client_ip` | the gate, log-in |
 //! | `Principal`, `Session` | the gate of signed-in routes | handlers, as `Extension` |
-//! | `Claims` | the gate of signed-in routes | event streams, to verify the session again |
+//! | `Shown` | the gate of signed-in routes | event streams, to verify again what was shown |
 
 use std::net::IpAddr;
 
@@ -17,8 +17,9 @@ use chrono::Utc;
 use super::client_ip::ClientIp;
 use super::passed_on::PassedOn;
 use super::problem::{Code, Problem};
+use super::shown::Shown;
 use super::{App, cost, fresh_token, limit, owner};
-use crate::domain::Principal;
+use crate::domain::{Credential, Principal};
 use crate::rate_limit::Limit;
 use crate::session::{Claims, Session, SessionError};
 
@@ -66,7 +67,7 @@ where
     if let Some(passed_on) = request.extensions().get::<PassedOn>().copied() {
         return match granted(app, passed_on, claims) {
             Some((claims, principal)) => {
-                request.extensions_mut().insert(claims);
+                request.extensions_mut().insert(Shown::Session(claims));
                 request.extensions_mut().insert(principal);
                 then(principal, request).await
             }
@@ -84,7 +85,7 @@ where
     let response = match (&verdict, session) {
         (Some(verdict), _) if !verdict.decision.allowed => return limit::refused(app, verdict),
         (_, Ok((claims, principal, session))) => {
-            request.extensions_mut().insert(claims);
+            request.extensions_mut().insert(Shown::Session(claims));
             request.extensions_mut().insert(principal);
             request.extensions_mut().insert(session);
             fresh_token::with(then(principal, request).await, app.sessions.refreshed(&claims))
@@ -98,7 +99,7 @@ where
 /// Whom another server has let in: it has asked Redis about limits and session.
 fn granted(app: &App, passed_on: PassedOn, claims: Option<Claims>) -> Option<(Claims, Principal)> {
     match (passed_on, claims) {
-        (PassedOn::Granted(grant), Some(claims)) if claims.session == grant.session => {
+        (PassedOn::Granted(grant), Some(claims)) if grant.credential == Credential::Session(claims.session) => {
             Some((claims, app.sessions.vouched(&claims, grant.role)))
         }
         _ => None,

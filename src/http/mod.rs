@@ -17,6 +17,7 @@ mod problem;
 mod respond;
 mod routes;
 mod serve;
+mod shown;
 pub mod single;
 mod stack;
 mod state;

@@ -154,7 +154,7 @@ fn passed_on(
     let id = parts.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok()?.parse().ok());
     let grant = Grant {
         to: owner,
-        session: principal.session,
+        credential: principal.credential,
         role: principal.role,
         request_id: id.ok_or_else(|| Problem::internal("a request has no id"))?,
     };

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use crate::domain::{KeyId, KeyRing, ReplicaId, SessionId, UserRole};
+use crate::domain::{ApiKeyId, Credential, KeyId, KeyRing, ReplicaId, SessionId, UserRole};
 
 /// The grant's format; part of what the signature protects.
 const VERSION: &str = "v1";
@@ -16,19 +16,22 @@ const VERSION: &str = "v1";
 /// Longest text that is looked at: a grant is shorter.
 const MAX_CHARS: usize = 256;
 
-/// Server, session and request id of 16 bytes each, a time of 8, and a role.
+/// Server, session or API key, and request id of 16 bytes each, a time of 8, and a byte for the role and which of the two it is.
 const BODY_BYTES: usize = 57;
+
+/// Set in the role's byte where an API key is named. A server of a version without API keys refuses that as a role it does not know.
+const BY_API_KEY: u8 = 0x80;
 
 /// How far the clocks of two servers may be apart, with the time that a request is on its way.
 const LIFE: TimeDelta = TimeDelta::minutes(1);
 
-/// A request that was let in by another server, within limits, for the bearer of a session that lives.
+/// A request that was let in by another server, within limits, for the bearer of a session that lives or an API key that is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     /// The server that is to answer.
     pub to: ReplicaId,
-    /// The session that it is asked for.
-    pub session: SessionId,
+    /// What its caller came by.
+    pub credential: Credential,
     /// What its user may do.
     pub role: UserRole,
     /// Names the request in the logs of both servers.
@@ -46,10 +49,14 @@ impl Grant {
     pub fn write(&self, keys: &KeyRing, method: &str, path: &str, now: DateTime<Utc>) -> String {
         let mut body = Vec::with_capacity(BODY_BYTES);
         body.extend_from_slice(self.to.as_uuid().as_bytes());
-        body.extend_from_slice(self.session.as_bytes());
+        let (id, by) = match self.credential {
+            Credential::Session(id) => (*id.as_bytes(), 0),
+            Credential::ApiKey(id) => (id.as_uuid().into_bytes(), BY_API_KEY),
+        };
+        body.extend_from_slice(&id);
         body.extend_from_slice(self.request_id.as_bytes());
         body.extend_from_slice(&now.timestamp_millis().to_be_bytes());
-        body.push(role_byte(self.role));
+        body.push(role_byte(self.role) | by);
         let (key, signature) = keys.sign(&signed(method, path, &body));
         format!("{VERSION}.{key}.{}.{}", URL_SAFE_NO_PAD.encode(body), URL_SAFE_NO_PAD.encode(signature))
     }
@@ -83,13 +90,17 @@ impl Grant {
             return None;
         }
         let (to, rest) = body.split_first_chunk::<16>()?;
-        let (session, rest) = rest.split_first_chunk::<16>()?;
+        let (id, rest) = rest.split_first_chunk::<16>()?;
         let (request_id, rest) = rest.split_first_chunk::<16>()?;
         let (written, rest) = rest.split_first_chunk::<8>()?;
-        let &[role] = rest else { return None };
+        let &[role_and_by] = rest else { return None };
+        let role = role_and_by & !BY_API_KEY;
         let grant = Self {
             to: ReplicaId::from_uuid(Uuid::from_bytes(*to)),
-            session: SessionId::from_bytes(*session),
+            credential: match role_and_by & BY_API_KEY {
+                0 => Credential::Session(SessionId::from_bytes(*id)),
+                _ => Credential::ApiKey(ApiKeyId::from_uuid(Uuid::from_bytes(*id))),
+            },
             role: [UserRole::Member, UserRole::Admin, UserRole::Operator].into_iter().find(|known| role_byte(*known) == role)?,
             request_id: Uuid::from_bytes(*request_id),
         };
@@ -121,7 +132,8 @@ mod tests {
     }
 
     fn grant() -> Grant {
-        Grant { to: ReplicaId::new(), session: SessionId::random(), role: UserRole::Admin, request_id: Uuid::now_v7() }
+        let credential = Credential::Session(SessionId::random());
+        Grant { to: ReplicaId::new(), credential, role: UserRole::Admin, request_id: Uuid::now_v7() }
     }
 
     #[test]
@@ -136,6 +148,20 @@ mod tests {
         assert_eq!(read(&KeyRing::new(&[8; 32]), grant.to, "POST", PATH, now), Err(GrantRefused));
         for minutes in [-2, 2] {
             assert_eq!(read(&keys(), grant.to, "POST", PATH, now + TimeDelta::minutes(minutes)), Err(GrantRefused));
+        }
+    }
+
+    #[test]
+    fn a_session_and_an_api_key_of_the_same_bytes_are_told_apart() {
+        let (id, now) = (Uuid::now_v7(), Utc::now());
+        for credential in
+            [Credential::Session(SessionId::from_bytes(id.into_bytes())), Credential::ApiKey(ApiKeyId::from_uuid(id))]
+        {
+            for role in [UserRole::Member, UserRole::Admin, UserRole::Operator] {
+                let grant = Grant { credential, role, ..grant() };
+                let text = grant.write(&keys(), "GET", PATH, now);
+                assert_eq!(Grant::read(&text, &keys(), grant.to, "GET", PATH, now), Ok(grant));
+            }
         }
     }
 

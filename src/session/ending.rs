@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::record::Record;
 use super::{CLOCK_SKEW, Owner, Sessions, StoredSession};
-use crate::domain::{Cutoff, Principal, SessionId, SessionsEnded, StoreUnavailable, User, Whose};
+use crate::domain::{Credential, Cutoff, Principal, SessionId, SessionsEnded, StoreUnavailable, User, Whose};
 
 impl Sessions {
     /// Ends one session of `principal`'s user. Returns whether there was one.
@@ -17,7 +17,8 @@ impl Sessions {
     pub async fn end(&self, principal: &Principal, session: SessionId) -> Result<bool, StoreUnavailable> {
         let owner = Owner { tenant: principal.tenant(), user: principal.user };
         // Only a session in the user's own index can be its own; ids are never enough to end somebody else's.
-        if session != principal.session && !self.store.list(owner).await?.iter().any(|stored| stored.id == session) {
+        let is_own = principal.credential == Credential::Session(session);
+        if !is_own && !self.store.list(owner).await?.iter().any(|stored| stored.id == session) {
             return Ok(false);
         }
         self.end_these(owner, &[session]).await.map(|ended| ended > 0)

@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::domain::{KeyRing, Principal, SessionId, StoreUnavailable, TenantScope, User, UserRole, Whose};
+use crate::domain::{Credential, KeyRing, Principal, SessionId, StoreUnavailable, TenantScope, User, UserRole, Whose};
 
 pub use self::memory::MemorySessionStore;
 pub use self::redis::RedisSessionStore;
@@ -165,7 +165,7 @@ impl Sessions {
             self.reseal(owner, id, &sealed).await;
         }
         let scope = TenantScope::assume_verified(claims.tenant);
-        let principal = Principal { scope, user: claims.user, role: record.role, session: id };
+        let principal = Principal { scope, user: claims.user, role: record.role, credential: Credential::Session(id) };
         Ok((principal, session(claims, not_after(now + idle, &record))))
     }
 
@@ -178,7 +178,8 @@ impl Sessions {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the session is verified, by a server that has our key")]
     pub const fn vouched(&self, claims: &Claims, role: UserRole) -> Principal {
-        Principal { scope: TenantScope::assume_verified(claims.tenant), user: claims.user, role, session: claims.session }
+        let credential = Credential::Session(claims.session);
+        Principal { scope: TenantScope::assume_verified(claims.tenant), user: claims.user, role, credential }
     }
 
     /// The token to use from now on, where the one shown was sealed by a key that seals no more: the same session, and as old.

@@ -69,20 +69,20 @@ async fn a_foreign_or_mangled_token_is_nobodys() {
 #[tokio::test]
 async fn a_user_sees_and_ends_only_its_own_sessions() {
     let (sessions, ada, bob, now) = (sessions(1), user(), user(), Utc::now());
-    let mut principals = Vec::new();
+    let mut opened = Vec::new();
     for user in [&ada, &ada, &ada, &bob] {
         let (token, _) = sessions.open(user, now).await.expect("opens");
         let claims = sessions.identify(token.expose(), now).expect("ours");
-        principals.push(sessions.verify(&claims, now).await.expect("lives").0);
+        opened.push(sessions.verify(&claims, now).await.expect("lives"));
     }
-    let [one, two, _, foreign] = principals.try_into().expect("four");
+    let [(one, own), (_, two), _, (other, foreign)] = opened.try_into().expect("four");
     assert_eq!(sessions.list(&one, now).await.expect("listed").len(), 3);
-    assert!(!sessions.end(&one, foreign.session).await.expect("answers"));
-    assert!(sessions.end(&one, two.session).await.expect("answers"));
-    assert!(!sessions.end(&one, two.session).await.expect("answers"));
-    sessions.end_others(&one, Cutoff { epoch: 1, spared: Some(one.session) }).await;
+    assert!(!sessions.end(&one, foreign.id).await.expect("answers"));
+    assert!(sessions.end(&one, two.id).await.expect("answers"));
+    assert!(!sessions.end(&one, two.id).await.expect("answers"));
+    sessions.end_others(&one, Cutoff { epoch: 1, spared: Some(own.id) }).await;
     assert_eq!(sessions.list(&one, now).await.expect("listed").len(), 1);
-    assert_eq!(sessions.list(&foreign, now).await.expect("listed").len(), 1);
+    assert_eq!(sessions.list(&other, now).await.expect("listed").len(), 1);
 }
 
 #[tokio::test]

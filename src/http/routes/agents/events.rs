@@ -17,8 +17,8 @@ use crate::agent::{AgentError, AgentEvent, Told};
 use crate::domain::{AgentId, AgentStatus, AgentType, EventId, Message, MessageRole, Principal};
 use crate::http::extract::{Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::shown::Shown;
 use crate::http::{App, event_text};
-use crate::session::Claims;
 
 /// Data of a `message_update` event: a message is new, or has changed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,28 +62,28 @@ pub(super) struct EventsQuery {
 pub(super) async fn get_agent_events(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    Extension(claims): Extension<Claims>,
+    Extension(shown): Extension<Shown>,
     Path(id): Path<AgentId>,
     Query(EventsQuery { resume: whole }): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let seen = last_event_id(&headers)?;
     let agent = match app.agents.live(&principal, id).await {
-        Err(AgentError::NotRunning) => return Ok(what_was_said(app, &principal, claims, id, (seen, whole)).await?),
+        Err(AgentError::NotRunning) => return Ok(what_was_said(app, &principal, shown, id, (seen, whole)).await?),
         agent => agent?,
     };
     let agent_type = agent.agent_type();
     let events = stream::unfold(agent.subscribe(seen), |mut subscription| async move {
         subscription.next().await.map(|told| (told, subscription))
     });
-    Ok(event_stream::serve(app, claims, events.map(move |told| write(told, agent_type, whole))))
+    Ok(event_stream::serve(app, shown, events.map(move |told| write(told, agent_type, whole))))
 }
 
 /// The end of the stream of an agent that has ended. Browsers connect again when a stream ends, until the answer is 204.
 async fn what_was_said(
     app: App,
     principal: &Principal,
-    claims: Claims,
+    shown: Shown,
     id: AgentId,
     (seen, whole): (Option<EventId>, bool),
 ) -> Result<Response, AgentError> {
@@ -96,7 +96,7 @@ async fn what_was_said(
     if news.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(event_stream::serve(app, claims, stream::iter(news)))
+    Ok(event_stream::serve(app, shown, stream::iter(news)))
 }
 
 /// The event that the client resumes after. Clients that never had one may send an empty header.

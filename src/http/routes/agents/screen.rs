@@ -13,7 +13,7 @@ use crate::domain::{AgentId, Principal};
 use crate::http::App;
 use crate::http::extract::Path;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::session::Claims;
+use crate::http::shown::Shown;
 
 /// Data of a `screen` event.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,7 +34,7 @@ pub(super) struct ScreenUpdate {
 pub(super) async fn get_agent_screen(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    Extension(claims): Extension<Claims>,
+    Extension(shown): Extension<Shown>,
     Path(id): Path<AgentId>,
 ) -> Result<Response, Problem> {
     let subscription = app.agents.live(&principal, id).await?.subscribe_screen().await?;
@@ -47,5 +47,5 @@ pub(super) async fn get_agent_screen(
     let events = stream::iter([first]).chain(changes).map(|screen| {
         Event::default().event("screen").json_data(ScreenUpdate { screen }).expect("plain values always serialise")
     });
-    Ok(event_stream::serve(app, claims, events))
+    Ok(event_stream::serve(app, shown, events))
 }

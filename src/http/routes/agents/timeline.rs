@@ -17,7 +17,7 @@ use crate::domain::{AgentId, EventId, Principal, TimelineEntry, TimelineKind};
 use crate::http::App;
 use crate::http::extract::{Path, Query, TimelinePage};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::session::Claims;
+use crate::http::shown::Shown;
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 100;
@@ -67,14 +67,14 @@ pub(super) struct TimelineResponse {
 pub(super) async fn get_agent_timeline(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    Extension(claims): Extension<Claims>,
+    Extension(shown): Extension<Shown>,
     Path(id): Path<AgentId>,
     Query(page): Query<TimelinePage>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if page.stream || wants_events(&headers) {
         let watch = app.agents.watch_timeline(&principal, id, last_event_id(&headers)?).await?;
-        return watched(app, claims, watch).await;
+        return watched(app, shown, watch).await;
     }
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -88,7 +88,7 @@ pub(super) async fn get_agent_timeline(
     Ok(Json(TimelineResponse { items: entries.into_iter().map(EntryBody::from).collect(), next }).into_response())
 }
 
-async fn watched(app: App, claims: Claims, mut watch: TimelineWatch) -> Result<Response, Problem> {
+async fn watched(app: App, shown: Shown, mut watch: TimelineWatch) -> Result<Response, Problem> {
     // Browsers connect again when a stream ends, until the answer is 204.
     if watch.is_over().await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -98,7 +98,7 @@ async fn watched(app: App, claims: Claims, mut watch: TimelineWatch) -> Result<R
         let next = watch.next().await.inspect_err(|error| tracing::warn!(%error, "a timeline's stream breaks off"));
         next.ok().flatten().map(|entry| (entry, watch))
     });
-    Ok(event_stream::serve(app, claims, events.map(write)))
+    Ok(event_stream::serve(app, shown, events.map(write)))
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {

@@ -9,6 +9,7 @@ use crate::domain::{Principal, SessionId};
 use crate::http::App;
 use crate::http::extract::Path;
 use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::session::Session;
 
 /// Ends one of my sessions.
 #[utoipa::path(delete, path = "/v1/auth/sessions/{id}", tag = "auth", security(("bearer" = [])),
@@ -39,8 +40,9 @@ pub(super) async fn end_session(
 pub(super) async fn end_other_sessions(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
+    Extension(session): Extension<Session>,
 ) -> Result<StatusCode, Problem> {
-    let ended = app.database.users(principal.scope).end_other_sessions(principal.user, principal.session).await?;
+    let ended = app.database.users(principal.scope).end_other_sessions(principal.user, session.id).await?;
     app.sessions.end_others(&principal, ended.ok_or(Problem::new(Code::Unauthenticated))?).await;
     Ok(StatusCode::NO_CONTENT)
 }

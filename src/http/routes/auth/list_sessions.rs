@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::SessionBody;
-use crate::domain::Principal;
+use crate::domain::{Credential, Principal};
 use crate::http::App;
 use crate::http::problem::{Problem, ProblemBody};
 
@@ -38,7 +38,9 @@ pub(super) async fn list_sessions(
     Extension(principal): Extension<Principal>,
 ) -> Result<Json<SessionsResponse>, Problem> {
     let sessions = app.sessions.list(&principal, Utc::now()).await?;
-    let listed =
-        |session: crate::session::Session| ListedSession { current: session.id == principal.session, session: session.into() };
+    let listed = |session: crate::session::Session| ListedSession {
+        current: principal.credential == Credential::Session(session.id),
+        session: session.into(),
+    };
     Ok(Json(SessionsResponse { items: sessions.into_iter().map(listed).collect(), next: None }))
 }
