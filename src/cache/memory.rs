@@ -82,6 +82,13 @@ impl MemoryCacheStore {
         self.lock().entries.get(key).filter(|entry| now < entry.ends)?.value.clone()
     }
 
+    /// Whether nothing is kept under `key` since it was invalidated.
+    #[must_use]
+    pub fn is_quarantined(&self, key: &CacheKey) -> bool {
+        let now = Instant::now();
+        self.lock().entries.get(key).is_some_and(|entry| now < entry.ends && entry.value.is_none())
+    }
+
     /// As [`CacheStore::add`].
     pub fn keep(&self, key: &CacheKey, value: &Value, life: Duration) -> bool {
         let now = Instant::now();

@@ -1,7 +1,8 @@
 //! The cache: what is read often and changes seldom, in the process for some seconds, and in Redis for all replicas.
 //!
-//! A cache that fails is a miss, never an error. Nothing is decided by what is cached: who may do what is known to sessions and to
-//! Postgres. `docs/adr/0007-a-change-leaves-a-quarantine.md` tells how old values are kept from coming back.
+//! A cache that fails is a miss, never an error. What is cached decides nothing, but for what API keys are checked against, which lives
+//! for seconds: all else that says who may do what is known to sessions and to Postgres. `docs/adr/0007-a-change-leaves-a-quarantine.md`
+//! tells how old values are kept from coming back.
 
 mod directory;
 mod encoding;
@@ -39,10 +40,10 @@ use crate::redis::inherited;
 const NEAR_CAPACITY: usize = 32 * 1024 * 1024;
 
 /// How long a fill may take: what took longer is not kept, and those who wait for it go and read for themselves.
-const FILL: Duration = Duration::from_secs(5);
+pub(crate) const FILL: Duration = Duration::from_secs(5);
 
 /// For how long after a change nothing is cached: far longer than a fill that began before it takes, with its way to the store.
-const QUARANTINE: Duration = Duration::from_secs(30);
+pub(crate) const QUARANTINE: Duration = Duration::from_secs(30);
 
 const _: () = assert!(FILL.as_secs() * 2 < QUARANTINE.as_secs());
 
@@ -122,16 +123,22 @@ impl Cache {
     /// # Errors
     /// [`CacheError`]: others may go by the old value until the shared store hears of the change, which it is told again and again.
     pub async fn invalidate<I: CacheId, T>(&self, kind: &Kind<I, T>, tenant: TenantId, id: I) -> Result<(), CacheError> {
-        let key = kind.key(tenant, &id);
-        // In this order: what a flight keeps before it is grounded is found and forgotten.
-        self.0.flights.ground(&key);
-        self.0.near.quarantine(&key, QUARANTINE);
+        self.forget(kind, tenant, &id);
         let Some(shared) = &self.0.shared else { return Ok(()) };
+        let key = kind.key(tenant, &id);
         let told = shared.invalidate(&key, QUARANTINE).await;
         if told.is_err() {
             self.tell_later(shared, &key, kind.policy());
         }
         told
+    }
+
+    /// The same in this process alone, at once: during the quarantine it reads for itself, whatever the shared store still has.
+    pub fn forget<I: CacheId, T>(&self, kind: &Kind<I, T>, tenant: TenantId, id: &I) {
+        let key = kind.key(tenant, id);
+        // In this order: what a flight keeps before it is grounded is found and forgotten.
+        self.0.flights.ground(&key);
+        self.0.near.quarantine(&key, QUARANTINE);
     }
 
     /// Has the shared store told of a change for as long as it may keep something older.
@@ -229,7 +236,9 @@ impl Cache {
     }
 
     async fn shared_value<T: DeserializeOwned>(&self, key: &CacheKey) -> Result<Option<(T, Value)>, CacheError> {
-        let Some(shared) = self.0.shared.as_ref().filter(|_| !self.0.untold.contains(key)) else { return Ok(None) };
+        // Whoever was to forget it there may not have reached it, or not yet.
+        let is_old = self.0.untold.contains(key) || self.0.near.is_quarantined(key);
+        let Some(shared) = self.0.shared.as_ref().filter(|_| !is_old) else { return Ok(None) };
         let found = shared.get(key).await.inspect_err(|error| tracing::debug!(%error, "the cache is taken to miss"))?;
         found.map(|bytes| encoding::decode(&bytes).map(|value| (value, bytes)).ok_or(CacheError::Unreadable)).transpose()
     }

@@ -384,3 +384,17 @@ async fn what_is_not_of_its_kind_is_a_miss() {
     let source = Source::open();
     assert_eq!(cache_on(&store).get(&NUMBER, tenant, id, source.fill()).await, Ok(Some(1)));
 }
+
+#[tokio::test]
+async fn who_heard_of_a_change_is_not_told_the_old_value_by_a_store_that_did_not() {
+    let (store, source, (tenant, id)) = (shared(), Source::open(), (TenantId::new(), UserId::new()));
+    let (hears, fills) = (cache_on(&store), cache_on(&store));
+    assert_eq!(fills.get(&NUMBER, tenant, id, source.fill()).await, Ok(Some(1)));
+    while store.find(&NUMBER.key(tenant, &id)).is_none() {
+        tokio::task::yield_now().await;
+    }
+    source.number.store(2, Ordering::SeqCst);
+    hears.forget(&NUMBER, tenant, &id);
+    assert_eq!(hears.get(&NUMBER, tenant, id, source.fill()).await, Ok(Some(2)));
+    assert!(store.find(&NUMBER.key(tenant, &id)).is_some_and(|value| &*value == b"1"), "nobody has forgotten it there");
+}
