@@ -1,5 +1,6 @@
 //! One HTTP API for a whole organisation's coding agents.
 pub mod agent;
+pub mod api_key;
 pub mod cache;
 pub mod circuit_breaker;
 pub mod cli;

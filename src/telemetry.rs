@@ -81,6 +81,7 @@ pub fn metrics(log: &LogGuard) -> Result<Metrics, BuildError> {
     describe_histogram!("agentapi_http_request_seconds", "Time to answer a request, streams until their first byte");
     describe_counter!("agentapi_rate_limit_decisions_total", "Rate limit decisions, by outcome, by who decided, and by policy");
     describe_counter!("agentapi_session_checks_total", "Session checks, by result");
+    describe_counter!("agentapi_api_key_checks_total", "Checks of API keys, by result");
     describe_counter!("agentapi_seals_total", "Tokens, records and secrets sealed, by key; a key may seal 2^32");
     describe_counter!("agentapi_password_verifications_total", "Passwords verified, those of unknown users too");
     describe_gauge!("agentapi_circuits_open", "Circuits that are not closed, as this server knows, by kind of service");

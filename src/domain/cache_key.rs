@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{AgentId, TenantId, UserId};
+use super::{AgentId, ApiKeyId, TenantId, UserId};
 
 /// A key in a cache: `cache:{tenant}:{kind}:{id}`. It is made of ids alone, never of a caller's text, and no two tenants share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,6 +13,7 @@ pub struct CacheKey(Arc<str>);
 pub trait CacheId: fmt::Display + Send + Sync {}
 
 impl CacheId for AgentId {}
+impl CacheId for ApiKeyId {}
 impl CacheId for TenantId {}
 impl CacheId for UserId {}
 

@@ -1,6 +1,7 @@
 //! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
 
 mod agent;
+mod api_key;
 mod approval;
 mod cache_key;
 mod credential;
@@ -25,6 +26,7 @@ mod whose;
 pub use self::agent::{
     Agent, AgentKind, AgentState, AgentType, NewAcp, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
 };
+pub use self::api_key::{ApiKey, ApiKeyName, SecretDigest};
 pub use self::approval::{Approval, ApprovalOption, ApprovalPolicy, ApprovalState, NewApproval};
 pub use self::cache_key::{CacheId, CacheKey};
 pub use self::credential::Credential;

@@ -3,7 +3,7 @@
 //! | extension | set by | read by |
 //! |---|---|---|
 //! | `ClientIp` | `client_ip` | the gate, log-in |
-//! | `Principal`, `Session` | the gate of signed-in routes | handlers, as `Extension` |
+//! | `Principal`, and `Session` of who has one | the gate of signed-in routes | handlers, as `Extension` |
 //! | `Shown` | the gate of signed-in routes | event streams, to verify again what was shown |
 
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ use super::client_ip::ClientIp;
 use super::passed_on::PassedOn;
 use super::problem::{Code, Problem};
 use super::shown::Shown;
-use super::{App, cost, fresh_token, limit, owner};
-use crate::domain::{Credential, Principal};
+use super::{App, api_key_gate, cost, fresh_token, limit, owner};
+use crate::domain::{Credential, Principal, TenantId, UserId};
 use crate::rate_limit::Limit;
 use crate::session::{Claims, Session, SessionError};
 
@@ -51,6 +51,19 @@ pub(super) async fn signed_in(State(app): State<App>, request: Request, next: Ne
     admit(&app, request, |_, request| next.run(request)).await
 }
 
+/// The same for who logged in, and not by an API key: machines neither make keys nor look after sessions.
+pub(super) async fn signed_in_by_session(State(app): State<App>, request: Request, next: Next) -> Response {
+    let then = |principal: Principal, request| async move {
+        match principal.credential {
+            Credential::Session(_) => next.run(request).await,
+            Credential::ApiKey(_) => {
+                Problem::new(Code::SessionRequired).with_detail("an API key may not do this: log in").into_response()
+            }
+        }
+    };
+    admit(&app, request, then).await
+}
+
 /// The same for requests about an agent, which are answered where it lives: not a layer of its own, for each copies what is within.
 pub(super) async fn signed_in_at_owner(State(app): State<App>, request: Request, next: Next) -> Response {
     admit(&app, request, |principal, request| owner::answer(&app, principal, request, next)).await
@@ -62,6 +75,9 @@ async fn admit<F>(app: &App, mut request: Request, then: impl FnOnce(Principal, 
 where
     F: Future<Output = Response>,
 {
+    if let Some(key) = api_key_gate::shown(&request) {
+        return api_key_gate::admit(app, key, request, then).await;
+    }
     let now = Utc::now();
     let claims = bearer(request.headers()).and_then(|token| app.sessions.identify(token, now));
     if let Some(passed_on) = request.extensions().get::<PassedOn>().copied() {
@@ -77,7 +93,7 @@ where
     // Whoever shows a token of a session that is over speaks for nobody: its user and tenant are not charged.
     let claims = claims.filter(|claims| !app.sessions.is_known_dead(claims));
     let (cost, address) = (cost::of(&request), address(&request));
-    let limits = limits(app, claims, address).await;
+    let limits = limits(app, claims.map(|claims| (claims.tenant, claims.user)), address).await;
     if let Some(refusal) = limit::known_refusal(app, limits.as_deref(), cost) {
         return limit::refused(app, &refusal);
     }
@@ -128,19 +144,18 @@ async fn verify(app: &App, claims: Option<Claims>) -> Result<Verified, SessionEr
     verified
 }
 
-/// The limits that a request meets, if any are on.
-async fn limits(app: &App, claims: Option<Claims>, address: IpAddr) -> Option<Vec<Limit>> {
-    let user = claims.map(|claims| (claims.tenant, claims.user));
+/// The limits that a request of `user`, or of nobody who is known, meets, if any are on.
+pub(super) async fn limits(app: &App, user: Option<(TenantId, UserId)>, address: IpAddr) -> Option<Vec<Limit>> {
     Some(app.limiter.as_ref()?.limits(user, address).await)
 }
 
-fn address(request: &Request) -> IpAddr {
+pub(super) fn address(request: &Request) -> IpAddr {
     let ClientIp(address) = request.extensions().get().copied().expect("client_ip runs before the gate");
     address
 }
 
 /// The token of an `Authorization: Bearer` header; the scheme in any case, by RFC 9110.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

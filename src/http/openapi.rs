@@ -29,8 +29,10 @@ pub(super) fn head() -> OpenApi {
         .description(Some("One HTTP API for a whole organisation's coding agents."))
         .build();
     let mut document = OpenApiBuilder::new().info(info).build();
-    let bearer =
-        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The token of `POST /v1/auth/login`.")).build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The token of `POST /v1/auth/login`, or an API key (`POST /v1/api-keys`)."))
+        .build();
     document.components.get_or_insert_default().add_security_scheme(BEARER, SecurityScheme::Http(bearer));
     document
 }

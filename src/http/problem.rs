@@ -55,6 +55,7 @@ codes! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "Not signed in";
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "Tenant, e-mail address or password is wrong";
     Forbidden = "forbidden", FORBIDDEN, "This is not for users of this role";
+    SessionRequired = "session_required", FORBIDDEN, "This is not for API keys";
     NotFound = "not_found", NOT_FOUND, "Not found";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     AgentBusy = "agent_busy", CONFLICT, "The agent is busy";
@@ -65,6 +66,7 @@ codes! {
     MessageBeingDelivered = "message_being_delivered", CONFLICT, "The agent is being given the message";
     IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT, "A request with this Idempotency-Key is being answered";
     QueueFull = "queue_full", CONFLICT, "As many messages wait for the agent as may";
+    ApiKeyLimitReached = "api_key_limit_reached", CONFLICT, "The user has as many API keys as it may";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     AgentNotHere = "agent_not_here", MISDIRECTED_REQUEST, "The agent lives on another server";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";

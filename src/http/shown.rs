@@ -7,6 +7,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::App;
+use crate::api_key::{ApiKeyError, Ending, ShownKey};
 use crate::domain::Whose;
 use crate::session::{Claims, SessionError};
 
@@ -19,12 +20,15 @@ const VERIFY_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) enum Shown {
     /// The token of a session.
     Session(Claims),
+    /// An API key.
+    ApiKey(ShownKey),
 }
 
 /// Done once it lets nobody in any more.
 pub(super) async fn over(app: &App, shown: &Shown) {
     match shown {
         Shown::Session(claims) => session_ended(app, claims).await,
+        Shown::ApiKey(key) => api_key_ended(app, key).await,
     }
 }
 
@@ -37,6 +41,25 @@ async fn session_ended(app: &App, claims: &Claims) {
         }
         let now = Utc::now();
         if app.sessions.is_past_end(claims, now) || matches!(app.sessions.verify(claims, now).await, Err(SessionError::Invalid)) {
+            return;
+        }
+    }
+}
+
+async fn api_key_ended(app: &App, key: &ShownKey) {
+    let mut endings = app.api_keys.endings();
+    // Those of all users of the tenant: whose the key is, it does not say.
+    let concerns = |ending: &Ending| match ending {
+        Ending::Key(id) => *id == key.id,
+        Ending::Of(whose) => whose.tenant() == key.tenant,
+        Ending::Unheard => true,
+    };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(VERIFY_INTERVAL) => {}
+            () = heard_of(&mut endings, concerns) => {}
+        }
+        if matches!(app.api_keys.verify(key, Utc::now()).await, Err(ApiKeyError::Invalid)) {
             return;
         }
     }

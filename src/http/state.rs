@@ -10,6 +10,7 @@ use super::host::AllowedHosts;
 use super::limit::Outcome;
 use super::measure::{Counters, RequestMetrics};
 use crate::agent::Supervisor;
+use crate::api_key::ApiKeys;
 use crate::cache::Directory;
 use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub redis: Option<Redis>,
     /// Sessions.
     pub sessions: Sessions,
+    /// API keys.
+    pub api_keys: ApiKeys,
     /// Rate limits, if they are on.
     pub limiter: Option<RateLimiter>,
     /// Agents.
@@ -63,6 +66,7 @@ struct State {
     hosts: AllowedHosts,
     requests: RequestMetrics,
     session_checks: Counters<&'static str>,
+    api_key_checks: Counters<&'static str>,
     decisions: Counters<Outcome>,
     hashing: Semaphore,
 }
@@ -79,6 +83,7 @@ impl App {
             hosts,
             requests: RequestMetrics::default(),
             session_checks: Counters::default(),
+            api_key_checks: Counters::default(),
             decisions: Counters::default(),
             hashing: Semaphore::new(cores),
         }))
@@ -99,6 +104,11 @@ impl App {
     /// Session checks, by result.
     pub(super) fn session_checks(&self) -> &Counters<&'static str> {
         &self.0.session_checks
+    }
+
+    /// Checks of API keys, by result.
+    pub(super) fn api_key_checks(&self) -> &Counters<&'static str> {
+        &self.0.api_key_checks
     }
 
     /// Rate limit decisions.

@@ -1,5 +1,5 @@
-//! Telling all servers that sessions end, that rows changed, and that a server joined: `NOTIFY` in the transaction of the change, heard
-//! once it is committed.
+//! Telling all servers that sessions end, that rows changed, that an API key is revoked, and that a server joined: `NOTIFY` in the
+//! transaction of the change, heard once it is committed.
 //!
 //! What is heard is no more than a hint where to look. The truth is in the rows (of sessions, `users.session_epoch`), so that whoever
 //! was not listening can find out later, and a notification that somebody else sends ends nobody's session.
@@ -10,11 +10,13 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
 
 use super::{Database, DatabaseError};
-use crate::domain::{ReplicaId, Whose};
+use crate::domain::{ApiKeyId, ReplicaId, TenantId, Whose};
 
 const SESSION_ENDS: &str = "agentapi_session_ends";
 
 const CHANGES: &str = "agentapi_changes";
+
+const API_KEYS: &str = "agentapi_api_keys";
 
 const REPLICA_JOINS: &str = "agentapi_replica_joins";
 
@@ -31,6 +33,8 @@ pub enum Announcement {
     SessionsEnd(Whose),
     /// This changed.
     Changed(Whose),
+    /// This key of this tenant is revoked. Written `tenant/key`.
+    ApiKeyRevoked(TenantId, ApiKeyId),
     /// This server counts as living from now on.
     ReplicaJoined(ReplicaId),
 }
@@ -40,6 +44,10 @@ impl Announcement {
         match channel {
             SESSION_ENDS => payload.parse().ok().map(Self::SessionsEnd),
             CHANGES => payload.parse().ok().map(Self::Changed),
+            API_KEYS => {
+                let (tenant, key) = payload.split_once('/')?;
+                Some(Self::ApiKeyRevoked(tenant.parse().ok()?, key.parse().ok()?))
+            }
             REPLICA_JOINS => payload.parse().ok().map(Self::ReplicaJoined),
             _ => None,
         }
@@ -69,7 +77,7 @@ impl Database {
         let mut listener = PgListener::connect_with(&own).await?;
         // Whoever listens must know when it did not.
         listener.eager_reconnect(false);
-        listener.listen_all([SESSION_ENDS, CHANGES, REPLICA_JOINS]).await?;
+        listener.listen_all([SESSION_ENDS, CHANGES, API_KEYS, REPLICA_JOINS]).await?;
         Ok(Announcements { listener })
     }
 }
@@ -112,6 +120,7 @@ pub(super) async fn announce(
     let (channel, payload) = match announcement {
         Announcement::SessionsEnd(whose) => (SESSION_ENDS, whose.to_string()),
         Announcement::Changed(changed) => (CHANGES, changed.to_string()),
+        Announcement::ApiKeyRevoked(tenant, key) => (API_KEYS, format!("{tenant}/{key}")),
         Announcement::ReplicaJoined(id) => (REPLICA_JOINS, id.to_string()),
     };
     sqlx::query("SELECT pg_notify($1, $2)").bind(channel).bind(payload).execute(&mut **transaction).await?;

@@ -37,6 +37,10 @@ pub enum Action {
     SessionLogin,
     /// Somebody logged out, or ended a session.
     SessionEnd,
+    /// An API key was made.
+    ApiKeyCreate,
+    /// An API key was revoked.
+    ApiKeyRevoke,
     /// An agent was created.
     AgentCreate,
     /// An agent was stopped.
@@ -62,6 +66,8 @@ impl Action {
             Self::TenantResume => "tenant.resume",
             Self::SessionLogin => "session.login",
             Self::SessionEnd => "session.end",
+            Self::ApiKeyCreate => "api_key.create",
+            Self::ApiKeyRevoke => "api_key.revoke",
             Self::AgentCreate => "agent.create",
             Self::AgentStop => "agent.stop",
             Self::AgentRestart => "agent.restart",

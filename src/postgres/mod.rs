@@ -7,6 +7,7 @@ pub mod embedded;
 
 mod agents;
 mod announcements;
+mod api_keys;
 mod approvals;
 mod audit;
 mod error;
@@ -33,6 +34,7 @@ pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 pub use self::agents::{Agents, NewAgentRow, StoredAgent};
 pub use self::announcements::{Announcement, Announcements};
+pub use self::api_keys::{ApiKeys, NewApiKey, StoredApiKey};
 pub use self::approvals::Approvals;
 pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
@@ -133,6 +135,12 @@ impl Database {
     #[must_use]
     pub fn users(&self, scope: TenantScope) -> Users<'_> {
         Users::new(self, scope)
+    }
+
+    /// A tenant's API keys.
+    #[must_use]
+    pub const fn api_keys(&self, scope: TenantScope) -> ApiKeys<'_> {
+        ApiKeys::new(self, scope)
     }
 
     /// A tenant's agents.

@@ -89,6 +89,9 @@ async fn one_agent_of_many_is_shown_to_who_has_a_token() {
     let url = format!("{}{agent}", server.url);
     let token = client.token.clone().expect("logged in");
     look_and_type(Attached::start(&["--url", &url], Some(&token))).await;
+    let key = client.post("/v1/api-keys", serde_json::json!({"name": "a terminal"})).await.ok()["key"].clone();
+    let another = format!("{}{}", server.url, client.start_echo_agent().await);
+    look_and_type(Attached::start(&["--url", &another], key.as_str())).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), format!("{token}\n")).expect("written");
     let path = file.path().display().to_string();

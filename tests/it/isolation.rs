@@ -22,6 +22,20 @@ async fn call(client: &Client, method: &str, path: &str, body: &Value) -> crate:
     client.send(if method == Method::POST { request.json(body) } else { request }).await
 }
 
+/// Keys that are good no more, one revoked and one expired, and one of another tenant's.
+async fn keys(owner: &Client, rival: &Client, database: &TestDatabase) -> [String; 3] {
+    let mut made = Vec::new();
+    for client in [owner, owner, rival] {
+        let body = client.post("/v1/api-keys", json!({"name": "x", "expires_in_days": 1})).await.ok();
+        let text = |name: &str| body[name].as_str().expect("text").to_owned();
+        made.push((text("id"), text("key")));
+    }
+    owner.delete(&format!("/v1/api-keys/{}", made[0].0)).await.ok();
+    let expire = sqlx::query("UPDATE api_keys SET expires_at = now() WHERE id = $1::uuid").bind(made[1].0.clone());
+    sqlx::Executor::execute(&mut database.connect().await, expire).await.expect("expired");
+    made.into_iter().map(|(_, key)| key).collect::<Vec<_>>().try_into().expect("three")
+}
+
 #[tokio::test]
 async fn every_operation_refuses_strangers_and_hides_other_tenants_agents() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
@@ -35,6 +49,7 @@ async fn every_operation_refuses_strangers_and_hides_other_tenants_agents() {
     let rival = server.anonymous().log_in("rival", "eve@rival.example", "rival password").await;
     let ended = server.operator().await;
     ended.post_nothing("/v1/auth/logout").await.ok();
+    let [revoked, expired, foreign] = keys(&owner, &rival, &database).await;
     let agent = owner.start_echo_agent().await;
     let id = agent.rsplit('/').next().expect("an id");
     let body = json!({"type": "raw", "content": "x"});
@@ -48,13 +63,21 @@ async fn every_operation_refuses_strangers_and_hides_other_tenants_agents() {
             continue;
         }
         let path = template.replace("{id}", id);
-        for stranger in [server.anonymous(), server.anonymous().with_token("garbage"), ended.clone()] {
-            let answer = call(&stranger, method, &path, &body).await;
+        let machines = [&revoked, &expired].map(|key| server.anonymous().with_token(key));
+        let people = [server.anonymous(), server.anonymous().with_token("garbage"), ended.clone()];
+        for stranger in people.iter().chain(&machines) {
+            let answer = call(stranger, method, &path, &body).await;
             assert_eq!(answer.problem(401), "unauthenticated", "{method} {path}");
         }
         if template.contains("{id}") {
             let answer = call(&rival, method, &path, &body).await;
             assert_eq!(answer.problem(404), "not_found", "{method} {path}");
+            let answer = call(&server.anonymous().with_token(&foreign), method, &path, &body).await;
+            if ["/v1/auth/", "/v1/api-keys"].iter().any(|by_session| path.starts_with(by_session)) {
+                assert_eq!(answer.problem(403), "session_required", "{method} {path}");
+            } else {
+                assert_eq!(answer.problem(404), "not_found", "{method} {path}");
+            }
         }
     }
     assert_eq!(rival.get("/v1/agents").await.ok()["items"], json!([]));

@@ -5,6 +5,7 @@
 
 mod acp;
 mod agents;
+mod api_keys;
 mod attach;
 mod auth;
 mod cache;

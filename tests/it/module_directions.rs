@@ -10,6 +10,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "cli",
         &[
             "agent",
+            "api_key",
             "cache",
             "circuit_breaker",
             "config",
@@ -31,6 +32,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "http",
         &[
             "agent",
+            "api_key",
             "cache",
             "circuit_breaker",
             "config",
@@ -46,6 +48,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("agent", &["cache", "config", "domain", "open_files", "outbound", "postgres"]),
+    ("api_key", &["cache", "domain", "postgres"]),
     ("session", &["config", "domain", "redis"]),
     ("rate_limit", &["config", "domain", "postgres", "redis"]),
     ("cache", &["domain", "postgres", "redis"]),

@@ -28,6 +28,7 @@ async fn every_table_has_its_tenant_first_and_forced_row_level_security() {
     let names: Vec<String> = tables.iter().map(|table| table.get(0)).collect();
     let expected = [
         "agents",
+        "api_keys",
         "approvals",
         "audit_entries",
         "messages",

@@ -31,8 +31,8 @@ pub(super) struct Flags {
     /// Address of the agent; without it, the variable `AGENTAPI_URL` [default: localhost:3284]
     #[arg(long, short = 'u', value_name = "URL")]
     url: Option<String>,
-    /// File with the token of `POST /v1/auth/login`; without it, the variable `AGENTAPI_TOKEN`. No flag takes the token itself:
-    /// every user of a machine can read command lines
+    /// File with an API key, or with the token of `POST /v1/auth/login`; without it, the variable `AGENTAPI_TOKEN`. No flag takes
+    /// the token itself: every user of a machine can read command lines
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

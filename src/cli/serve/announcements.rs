@@ -1,5 +1,5 @@
 //! Refusing sessions that are over because somebody changed a password, disabled a user, suspended a tenant or ended its other sessions;
-//! forgetting what is cached of what was changed; and getting to know servers that join.
+//! forgetting what is cached of what was changed, and keys that were revoked; and getting to know servers that join.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::operator;
+use crate::api_key::ApiKeys;
 use crate::cache::Directory;
 use crate::cli::Failure;
 use crate::domain::{Cutoff, SessionsEnded, TenantId, UserId, Whose};
@@ -25,6 +26,7 @@ const BATCH: u16 = 500;
 pub(super) struct Follower {
     pub(super) database: Database,
     pub(super) sessions: Sessions,
+    pub(super) api_keys: ApiKeys,
     pub(super) directory: Directory,
     pub(super) replicas: Replicas,
 }
@@ -49,6 +51,7 @@ impl Follower {
     pub(super) async fn begin(&self) -> Result<Announcements, Failure> {
         let announcements = self.database.announcements().await?;
         self.directory.missed_changes();
+        self.api_keys.missed_changes();
         self.replicas.missed_joining();
         self.catch_up().await?;
         Ok(announcements)
@@ -79,7 +82,11 @@ impl Follower {
             match announcements.next().await? {
                 // Where Postgres does not say which sessions, it is asked again by whoever catches up.
                 Announcement::SessionsEnd(whose) => self.end_heard(whose).await?,
-                Announcement::Changed(changed) => self.directory.changed(changed).await,
+                // Who gets in comes first.
+                Announcement::Changed(changed) => {
+                    tokio::join!(self.api_keys.changed(changed), self.directory.changed(changed));
+                }
+                Announcement::ApiKeyRevoked(tenant, key) => self.api_keys.revoked(tenant, key).await,
                 Announcement::ReplicaJoined(id) => self.replicas.joined(id),
             }
         }

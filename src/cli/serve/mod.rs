@@ -17,6 +17,7 @@ use self::first_operator::FirstOperator;
 use super::open::{self, Opened};
 use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
+use crate::api_key::ApiKeys;
 use crate::cache::{Cache, CacheStore, Directory, RedisCacheStore};
 use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
 use crate::config::{self, Config, Protocol, SessionStorage};
@@ -91,6 +92,7 @@ async fn serve(
     let follower = Follower {
         database: opened.database.clone(),
         sessions: app.sessions.clone(),
+        api_keys: app.api_keys.clone(),
         directory: app.directory.clone(),
         replicas: app.replicas.clone(),
     };
@@ -147,9 +149,10 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
     App::new(Parts {
         settings: settings.server.clone(),
         database: opened.database.clone(),
-        directory: Directory::new(opened.database.clone(), cache),
+        directory: Directory::new(opened.database.clone(), cache.clone()),
         redis,
         sessions: Sessions::new(sessions, keys.clone(), &settings.session),
+        api_keys: ApiKeys::new(opened.database.clone(), cache, lifecycle.tasks().clone()),
         limiter: RateLimiter::new(rate_limits, tenant_limits, &settings.rate_limit),
         agents,
         replicas,

@@ -6,4 +6,4 @@ mod params;
 
 pub(super) use self::json::Json;
 pub(super) use self::operator::Operator;
-pub(super) use self::params::{ApprovalsPage, CircuitsPage, Page, Path, Query, Second, TimelinePage};
+pub(super) use self::params::{ApiKeysPage, ApprovalsPage, CircuitsPage, Page, Path, Query, Second, TimelinePage};

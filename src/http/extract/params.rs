@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AgentId, ApprovalId, ApprovalState, Service};
+use crate::domain::{AgentId, ApiKeyId, ApprovalId, ApprovalState, Service};
 use crate::http::problem::{Code, Problem};
 
 /// What the path names. A text that is no id names nothing: 404.
@@ -70,6 +70,20 @@ pub(in crate::http) struct Page {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     pub(in crate::http) after: Option<AgentId>,
+}
+
+/// A page of the list of API keys: `?limit=&after=`.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct ApiKeysPage {
+    /// Items a page, at most 100.
+    #[serde(default)]
+    pub(in crate::http) limit: Option<u16>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    pub(in crate::http) after: Option<ApiKeyId>,
 }
 
 /// A page of what an agent asked leave for: `?state=&limit=&after=`.

@@ -1,6 +1,7 @@
 //! The routes: one file an endpoint, with its request, its answer and its documentation.
 
 mod agents;
+mod api_keys;
 mod auth;
 mod circuits;
 mod health;
@@ -19,6 +20,7 @@ pub(super) fn router(app: &App) -> Router {
             Access::Unlimited => routes,
             Access::Open => routes.route_layer(from_fn_with_state(app.clone(), gate::open)),
             Access::SignedIn => routes.route_layer(from_fn_with_state(app.clone(), gate::signed_in)),
+            Access::BySession => routes.route_layer(from_fn_with_state(app.clone(), gate::signed_in_by_session)),
             Access::AtOwner => routes.route_layer(from_fn_with_state(app.clone(), gate::signed_in_at_owner)),
         })
         .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::merge);
@@ -34,18 +36,21 @@ pub(super) enum Access {
     Unlimited,
     /// Everybody, by a limit an address.
     Open,
-    /// Who shows a living session, by a limit a user.
+    /// Who shows a living session or an API key, by a limit a user.
     SignedIn,
-    /// The same, on the server where the agent lives.
+    /// Who shows a living session, and no API key.
+    BySession,
+    /// As [`Access::SignedIn`], on the server where the agent lives.
     AtOwner,
 }
 
 /// Every documented route.
-pub(super) fn documented() -> [(Access, OpenApiRouter<App>); 6] {
+pub(super) fn documented() -> [(Access, OpenApiRouter<App>); 7] {
     [
         (Access::Unlimited, health::routes()),
         (Access::Open, auth::open_routes()),
-        (Access::SignedIn, auth::routes()),
+        (Access::BySession, auth::routes()),
+        (Access::BySession, api_keys::routes()),
         (Access::SignedIn, agents::routes()),
         (Access::AtOwner, agents::routes_at_owner()),
         (Access::SignedIn, circuits::routes()),
