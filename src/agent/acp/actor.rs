@@ -108,7 +108,8 @@ pub(super) async fn live(beginning: Beginning) -> Ended {
         None => task.kill().await,
     };
     let words = last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    life.failed(AcpError::Ended(words));
+    // A program that is no longer listened to may end of that, sooner than it is seen here why.
+    life.failed(task.fault.get().map_or(AcpError::Ended(words), |why| AcpError::NotAcp(why)));
     let end = Ended { stopped: task.stopped, exit_code: exit.code, signal: exit.signal };
     drop(task);
     life.ended();
