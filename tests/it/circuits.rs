@@ -95,8 +95,7 @@ async fn nobody_else_does() {
     let reset = format!("/v1/circuits/agent:{}/reset", AgentId::new());
     for role in ["admin", "member"] {
         let email = format!("{role}@acme.example");
-        let (code, _, error) = builder.run(&["user", "create", "default", &email, "--role", role], "acme password\n").await;
-        assert_eq!(code, Some(0), "{error}");
+        builder.done(&["user", "create", "default", &email, "--role", role], "acme password\n").await;
         let user = server.anonymous().log_in("default", &email, "acme password").await;
         assert_eq!(user.get("/v1/circuits").await.problem(403), "forbidden");
         assert_eq!(user.post_nothing(&reset).await.problem(403), "forbidden");

@@ -30,8 +30,7 @@ async fn a_file_of_settings_is_read_and_the_environment_wins() {
     let builder = ServerBuilder::embedded().env("RATE_LIMIT_BURST_SIZE", "3");
     let file = "# a comment\nexport SESSION_TTL=2m\nRATE_LIMIT_BURST_SIZE=7\nREDIS_URL='redis://:hunter2@example.org'\n";
     std::fs::write(builder.data_dir().join(".env"), file).expect("written");
-    let (code, out, error) = builder.run(&["config"], "").await;
-    assert_eq!(code, Some(0), "{error}");
+    let out = builder.done(&["config"], "").await;
     for line in ["SESSION_TTL=120s", "RATE_LIMIT_BURST_SIZE=3", "REDIS_URL=redis://:********@example.org"] {
         assert!(out.lines().any(|shown| shown == line), "{line} is not in {out}");
     }
@@ -64,8 +63,7 @@ async fn tenants_and_users_are_managed() {
         assert!(format!("{out}{error}").contains(expected), "{args:?}: {out}{error}");
     }
     server.anonymous().log_in("acme", "ada@acme.example", "correct horse").await.get("/v1/agents").await.ok();
-    let (code, out, error) = builder.run(&["user", "passwd", "acme", "ada@acme.example"], "battery staple\n").await;
-    assert_eq!(code, Some(0), "{out}{error}");
+    builder.done(&["user", "passwd", "acme", "ada@acme.example"], "battery staple\n").await;
     server.anonymous().log_in("acme", "ada@acme.example", "battery staple").await;
     let old = serde_json::json!({"tenant": "acme", "email": "ada@acme.example", "password": "correct horse"});
     assert_eq!(server.anonymous().post("/v1/auth/login", old).await.problem(401), "invalid_credentials");

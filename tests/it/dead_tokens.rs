@@ -13,11 +13,6 @@ fn both(database: &TestDatabase, redis: &TestRedis, limit: &str) -> [ServerBuild
     [builder.clone(), builder.sibling().redis(redis)]
 }
 
-async fn done(builder: &ServerBuilder, args: &[&str], input: &str) {
-    let (code, out, error) = builder.run(args, input).await;
-    assert_eq!(code, Some(0), "{args:?}: {out}{error}");
-}
-
 /// Shows a token of a session that is over, many times more than anybody may ask.
 async fn flood(server: &Server, dead: &Client) {
     let dead = dead.at(server);
@@ -46,9 +41,9 @@ async fn a_dead_token_does_not_spend_its_tenants_limit() {
     for builder in both(&database, &redis, "RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE") {
         let server = builder.start().await;
         let email = format!("{}@localhost", uuid::Uuid::now_v7().simple());
-        done(&builder, &["user", "create", "default", &email], "their password\n").await;
+        builder.done(&["user", "create", "default", &email], "their password\n").await;
         let (gone, lives) = (server.anonymous().log_in("default", &email, "their password").await, server.operator().await);
-        done(&builder, &["user", "disable", "default", &email], "").await;
+        builder.done(&["user", "disable", "default", &email], "").await;
         eventually("it is out", || async { (gone.get("/v1/agents").await.status == 401).then_some(()) }).await;
         flood(&server, &gone).await;
         assert_eq!(lives.get("/v1/agents").await.status, 200, "another user of the tenant");

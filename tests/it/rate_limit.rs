@@ -84,8 +84,7 @@ async fn users_are_counted_apart_and_redis_shows_the_counters() {
     let builder = limited(&database, 5, 0).redis(&redis);
     let server = builder.start().await;
     let admin = server.operator().await;
-    let (code, _, error) = builder.run(&["user", "create", "default", "bob@localhost"], "hunter2 hunter2\n").await;
-    assert_eq!(code, Some(0), "{error}");
+    builder.done(&["user", "create", "default", "bob@localhost"], "hunter2 hunter2\n").await;
     let bob = server.anonymous().log_in("default", "bob@localhost", "hunter2 hunter2").await;
     for _ in 0..6 {
         admin.get("/v1/agents").await;

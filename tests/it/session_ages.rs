@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Server, ServerBuilder, TestDatabase, TestRedis, eventually};
-
-async fn status(client: &Client) -> u16 {
-    client.get("/v1/auth/session").await.status.as_u16()
-}
+use crate::support::{Server, ServerBuilder, TestDatabase, TestRedis, eventually};
 
 /// The server anew, with sessions that may live that long.
 async fn restart(server: Server, builder: &ServerBuilder, ttl: &str) -> Server {
@@ -22,9 +18,15 @@ async fn with_a_shorter_life_for_new_ones_the_oldest_session_still_ends_first() 
     let (one, two) = (server.operator().await, server.operator().await);
     let server = restart(server, &builder, "2h").await;
     let three = server.operator().await;
-    assert_eq!([status(&one.at(&server)).await, status(&two.at(&server)).await, status(&three).await], [401, 200, 200]);
+    assert_eq!(
+        [one.at(&server).session_status().await, two.at(&server).session_status().await, three.session_status().await],
+        [401, 200, 200]
+    );
     let four = server.operator().await;
-    assert_eq!([status(&two.at(&server)).await, status(&three).await, status(&four).await], [401, 200, 200]);
+    assert_eq!(
+        [two.at(&server).session_status().await, three.session_status().await, four.session_status().await],
+        [401, 200, 200]
+    );
 }
 
 #[tokio::test]
@@ -39,7 +41,7 @@ async fn a_longer_life_for_new_ones_lengthens_no_session_that_began_before() {
     eventually("it ends", || async {
         let listed = client.get("/v1/auth/sessions").await;
         if listed.status == 200 && listed.json()["items"] == serde_json::json!([]) {
-            assert_eq!(status(&client).await, 401, "its end came between the gate and the list");
+            assert_eq!(client.session_status().await, 401, "its end came between the gate and the list");
         }
         (listed.status == 401).then_some(())
     })

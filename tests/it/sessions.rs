@@ -18,20 +18,6 @@ fn both(database: &TestDatabase, redis: &TestRedis) -> [ServerBuilder; 2] {
     [ServerBuilder::new(database).env("SESSION_STORAGE", "memory").redis(redis), ServerBuilder::new(database).redis(redis)]
 }
 
-async fn status(client: &Client) -> u16 {
-    client.get("/v1/auth/session").await.status.as_u16()
-}
-
-async fn ended(client: &Client) {
-    eventually("the session ends", || async { (status(client).await == 401).then_some(()) }).await;
-}
-
-async fn done(builder: &ServerBuilder, args: &[&str], input: &str) -> String {
-    let (code, out, error) = builder.run(args, input).await;
-    assert_eq!(code, Some(0), "{args:?}: {out}{error}");
-    out
-}
-
 async fn refused(server: &Server, tenant: &str, email: &str, password: &str) {
     let body = serde_json::json!({"tenant": tenant, "email": email, "password": password});
     let answer = server.anonymous().post("/v1/auth/login", body).await;
@@ -44,7 +30,7 @@ async fn one_session_too_many_ends_the_oldest() {
     for builder in both(&database, &redis) {
         let server = builder.env("SESSION_MAX_PER_USER", "2").start().await;
         let (one, two, three) = (server.operator().await, server.operator().await, server.operator().await);
-        assert_eq!((status(&one).await, status(&two).await, status(&three).await), (401, 200, 200));
+        assert_eq!((one.session_status().await, two.session_status().await, three.session_status().await), (401, 200, 200));
         assert_eq!(two.get("/v1/auth/sessions").await.ok()["items"].as_array().expect("items").len(), 2);
     }
 }
@@ -67,7 +53,7 @@ async fn no_use_extends_a_session_past_its_absolute_end() {
             (life.is_none() || life >= Some(TimeDelta::seconds(3))).then_some(life)
         });
         assert_eq!(longest.await, Some(TimeDelta::seconds(3)), "past its idle life, up to its absolute end");
-        ended(&client).await;
+        client.session_ends().await;
     }
 }
 
@@ -76,18 +62,18 @@ async fn a_new_password_ends_all_sessions_of_the_user_and_no_others() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
     for (builder, email) in both(&database, &redis).into_iter().zip(["ada@localhost", "eve@localhost"]) {
         let server = builder.start().await;
-        done(&builder, &["user", "create", "default", email], "first password\n").await;
+        builder.done(&["user", "create", "default", email], "first password\n").await;
         let (one, two) = (
             server.anonymous().log_in("default", email, "first password").await,
             server.anonymous().log_in("default", email, "first password").await,
         );
         let other = server.operator().await;
-        done(&builder, &["user", "passwd", "default", email], "second password\n").await;
+        builder.done(&["user", "passwd", "default", email], "second password\n").await;
         // Logged in again at once: this one is newer than the change, whenever the server hears of it.
         let again = server.anonymous().log_in("default", email, "second password").await;
-        ended(&one).await;
-        ended(&two).await;
-        assert_eq!((status(&again).await, status(&other).await), (200, 200));
+        one.session_ends().await;
+        two.session_ends().await;
+        assert_eq!((again.session_status().await, other.session_status().await), (200, 200));
     }
 }
 
@@ -100,18 +86,18 @@ async fn a_disabled_user_is_out_until_it_is_enabled() {
         let agent = client.start_echo_agent().await;
         let mut events = client.events(&agent).await;
         let begun = Instant::now();
-        let out = done(&builder, &["user", "disable", "default", EMAIL], "").await;
+        let out = builder.done(&["user", "disable", "default", EMAIL], "").await;
         assert!(out.contains("is disabled"), "{out}");
         while events.next().await.is_some() {}
         assert!(begun.elapsed() < Duration::from_secs(25), "its event stream ends at once, not when it is next verified");
-        ended(&client).await;
+        client.session_ends().await;
         refused(&server, "default", EMAIL, PASSWORD).await;
-        assert!(done(&builder, &["user", "list", "default"], "").await.contains("\toperator\tdisabled"));
+        assert!(builder.done(&["user", "list", "default"], "").await.contains("\toperator\tdisabled"));
         // Again: who repeats a command that was cut off gets what it wanted.
-        done(&builder, &["user", "disable", "default", EMAIL], "").await;
-        done(&builder, &["user", "enable", "default", EMAIL], "").await;
-        assert_eq!(status(&server.operator().await).await, 200);
-        assert_eq!(status(&client).await, 401, "what was ended stays ended");
+        builder.done(&["user", "disable", "default", EMAIL], "").await;
+        builder.done(&["user", "enable", "default", EMAIL], "").await;
+        assert_eq!(server.operator().await.session_status().await, 200);
+        assert_eq!(client.session_status().await, 401, "what was ended stays ended");
         let (code, _, error) = builder.run(&["user", "disable", "default", "nobody@localhost"], "").await;
         assert_eq!((code, error.contains("has no user nobody@localhost")), (Some(1), true), "{error}");
     }
@@ -122,24 +108,22 @@ async fn a_suspended_tenant_is_out_and_others_are_not() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
     for (builder, tenant) in both(&database, &redis).into_iter().zip(["acme", "umbrella"]) {
         let server = builder.start().await;
-        done(&builder, &["tenant", "create", tenant], "").await;
+        builder.done(&["tenant", "create", tenant], "").await;
         for email in ["ada@x.example", "bob@x.example"] {
-            done(&builder, &["user", "create", tenant, email], "their password\n").await;
+            builder.done(&["user", "create", tenant, email], "their password\n").await;
         }
         let ada = server.anonymous().log_in(tenant, "ada@x.example", "their password").await;
         let bob = server.anonymous().log_in(tenant, "bob@x.example", "their password").await;
         let operator = server.operator().await;
-        done(&builder, &["tenant", "suspend", tenant], "").await;
-        ended(&ada).await;
-        ended(&bob).await;
+        builder.done(&["tenant", "suspend", tenant], "").await;
+        ada.session_ends().await;
+        bob.session_ends().await;
         refused(&server, tenant, "ada@x.example", "their password").await;
-        assert_eq!(status(&operator).await, 200);
-        assert!(
-            done(&builder, &["tenant", "list"], "").await.lines().any(|line| line.ends_with(&format!("{tenant}\tsuspended")))
-        );
-        done(&builder, &["tenant", "resume", tenant], "").await;
+        assert_eq!(operator.session_status().await, 200);
+        assert!(builder.done(&["tenant", "list"], "").await.lines().any(|line| line.ends_with(&format!("{tenant}\tsuspended"))));
+        builder.done(&["tenant", "resume", tenant], "").await;
         let again = server.anonymous().log_in(tenant, "ada@x.example", "their password").await;
-        assert_eq!((status(&again).await, status(&ada).await), (200, 401));
+        assert_eq!((again.session_status().await, ada.session_status().await), (200, 401));
     }
 }
 
@@ -192,10 +176,10 @@ async fn a_server_that_could_not_listen_finds_out_later() {
     // A change that nobody was told of, as when the telling is lost with the connection.
     let update = "UPDATE users SET disabled_at = now(), session_epoch = session_epoch + 1";
     connection.execute(update).await.expect("updated");
-    assert_eq!(status(&client).await, 200);
+    assert_eq!(client.session_status().await, 200);
     let cut = format!("SELECT pg_terminate_backend(pid) FROM ({listening}) AS listeners");
     connection.execute(sqlx::AssertSqlSafe(cut)).await.expect("cut");
-    ended(&client).await;
+    client.session_ends().await;
     refused(&server, "default", EMAIL, PASSWORD).await;
 }
 
@@ -210,8 +194,8 @@ async fn whoever_has_no_redis_at_hand_still_ends_sessions_there() {
     })
     .await;
     // The command's environment does not name the Redis: the server hears of it from Postgres.
-    done(&ServerBuilder::new(&database), &["user", "disable", "default", EMAIL], "").await;
-    ended(&client).await;
+    ServerBuilder::new(&database).done(&["user", "disable", "default", EMAIL], "").await;
+    client.session_ends().await;
 }
 
 #[tokio::test]
@@ -226,8 +210,8 @@ async fn a_command_says_so_when_sessions_in_redis_live_on() {
     assert_eq!((code, error.contains("in Redis still") && error.contains("again")), (Some(1), true), "{error}");
     redis.restart().await;
     let server = builder.start().await;
-    done(&builder, &["user", "disable", "default", EMAIL], "").await;
-    assert_eq!(status(&client.at(&server)).await, 401);
+    builder.done(&["user", "disable", "default", EMAIL], "").await;
+    assert_eq!(client.at(&server).session_status().await, 401);
 }
 
 #[tokio::test]
@@ -242,7 +226,7 @@ async fn what_is_done_to_users_and_tenants_is_written_down() {
         &["tenant", "suspend", "default"],
         &["tenant", "resume", "default"],
     ] {
-        done(&builder, args, "another password\n").await;
+        builder.done(args, "another password\n").await;
     }
     let rows =
         database.connect().await.fetch_all("SELECT action, actor::text FROM audit_entries ORDER BY id").await.expect("rows");

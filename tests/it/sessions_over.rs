@@ -6,20 +6,6 @@ use crate::support::{Client, Server, ServerBuilder, TestDatabase, TestRedis, eve
 
 const PASSWORD: &str = "their password";
 
-async fn status(client: &Client) -> u16 {
-    client.get("/v1/auth/session").await.status.as_u16()
-}
-
-async fn ended(client: &Client) {
-    eventually("the session ends", || async { (status(client).await == 401).then_some(()) }).await;
-}
-
-async fn done(builder: &ServerBuilder, args: &[&str], input: &str) -> String {
-    let (code, out, error) = builder.run(args, input).await;
-    assert_eq!(code, Some(0), "{args:?}: {out}{error}");
-    out
-}
-
 /// The ways to throw Ada of `acme` out, each with what undoes it.
 const WAYS: [(&[&str], &[&str]); 3] = [
     (&["user", "disable", "acme", "ada@x.example"], &["user", "enable", "acme", "ada@x.example"]),
@@ -29,8 +15,8 @@ const WAYS: [(&[&str], &[&str]); 3] = [
 
 /// A server's settings, with a tenant `acme` and a user Ada.
 async fn acme(builder: &ServerBuilder) {
-    done(builder, &["tenant", "create", "acme"], "").await;
-    done(builder, &["user", "create", "acme", "ada@x.example"], &format!("{PASSWORD}\n")).await;
+    builder.done(&["tenant", "create", "acme"], "").await;
+    builder.done(&["user", "create", "acme", "ada@x.example"], &format!("{PASSWORD}\n")).await;
 }
 
 async fn ada(server: &Server) -> Client {
@@ -65,15 +51,19 @@ async fn who_is_thrown_out_is_out_though_the_index_was_evicted() {
     for (way, undo) in WAYS {
         let (here, there, other) = (ada(&one).await, ada(&two).await, one.operator().await);
         lose_indexes(&redis).await;
-        assert_eq!((status(&here).await, status(&there).await), (200, 200));
-        done(&builder, way, &format!("{PASSWORD}\n")).await;
+        assert_eq!((here.session_status().await, there.session_status().await), (200, 200));
+        builder.done(way, &format!("{PASSWORD}\n")).await;
         for client in [&here, &there.at(&one), &there, &here.at(&two)] {
-            ended(client).await;
+            client.session_ends().await;
         }
-        assert_eq!(status(&other).await, 200, "{way:?}");
-        done(&builder, undo, "").await;
-        assert_eq!((status(&here).await, status(&there).await), (401, 401), "what was ended stays ended: {way:?}");
-        assert_eq!(status(&ada(&one).await).await, 200, "who may log in again is in: {way:?}");
+        assert_eq!(other.session_status().await, 200, "{way:?}");
+        builder.done(undo, "").await;
+        assert_eq!(
+            (here.session_status().await, there.session_status().await),
+            (401, 401),
+            "what was ended stays ended: {way:?}"
+        );
+        assert_eq!(ada(&one).await.session_status().await, 200, "who may log in again is in: {way:?}");
     }
 }
 
@@ -86,15 +76,15 @@ async fn who_is_thrown_out_while_no_server_runs_is_out_when_one_does() {
     for (way, undo) in WAYS {
         let server = builder.start().await;
         let (client, other) = (ada(&server).await, server.operator().await);
-        assert_eq!(status(&client).await, 200);
+        assert_eq!(client.session_status().await, 200);
         assert_eq!(server.terminate().await, Some(0));
         // The command's environment does not name the Redis.
-        let out = done(&ServerBuilder::new(&database), way, &format!("{PASSWORD}\n")).await;
+        let out = ServerBuilder::new(&database).done(way, &format!("{PASSWORD}\n")).await;
         assert!(out.contains("servers that run now or later refuse"), "{out}");
-        done(&builder, undo, "").await;
+        builder.done(undo, "").await;
         let server = builder.start().await;
-        assert_eq!(status(&client.at(&server)).await, 401, "at the first request: {way:?}");
-        assert_eq!((status(&other.at(&server)).await, status(&ada(&server).await).await), (200, 200), "{way:?}");
+        assert_eq!(client.at(&server).session_status().await, 401, "at the first request: {way:?}");
+        assert_eq!((other.at(&server).session_status().await, ada(&server).await.session_status().await), (200, 200), "{way:?}");
         assert_eq!(server.terminate().await, Some(0));
     }
 }
@@ -113,13 +103,13 @@ async fn a_server_on_redis_that_could_not_listen_finds_out_later() {
     connection.execute("ALTER FUNCTION pg_notify(text, text) RENAME TO pg_notify_real").await.expect("renamed");
     let mute = "CREATE FUNCTION pg_notify(text, text) RETURNS void LANGUAGE sql AS ''";
     connection.execute(mute).await.expect("made");
-    done(&ServerBuilder::new(&database), &["user", "disable", "acme", "ada@x.example"], "").await;
-    assert_eq!(status(&client).await, 200);
+    ServerBuilder::new(&database).done(&["user", "disable", "acme", "ada@x.example"], "").await;
+    assert_eq!(client.session_status().await, 200);
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND query LIKE 'LISTEN%'";
     connection.execute(cut).await.expect("cut");
-    ended(&client).await;
-    assert_eq!(status(&other).await, 200);
+    client.session_ends().await;
+    assert_eq!(other.session_status().await, 200);
 }
 
 #[tokio::test]
@@ -132,21 +122,21 @@ async fn a_user_ends_its_other_sessions_though_the_index_was_evicted() {
     let (own, stolen, bystander) = (ada(&one).await, ada(&two).await, one.operator().await);
     lose_indexes(&redis).await;
     assert_eq!(own.delete("/v1/auth/sessions").await.status, 204);
-    assert_eq!(status(&stolen.at(&one)).await, 401, "at once, where it was asked for");
-    ended(&stolen).await;
+    assert_eq!(stolen.at(&one).session_status().await, 401, "at once, where it was asked for");
+    stolen.session_ends().await;
     for client in [&own, &own.at(&two), &bystander, &ada(&one).await] {
-        assert_eq!(status(client).await, 200);
+        assert_eq!(client.session_status().await, 200);
     }
     // The one that was spared is not spared by the next, nor by a new password.
     let newer = ada(&two).await;
     lose_indexes(&redis).await;
     assert_eq!(newer.delete("/v1/auth/sessions").await.status, 204);
-    ended(&own).await;
-    ended(&own.at(&two)).await;
-    assert_eq!((status(&newer).await, status(&newer.at(&one)).await), (200, 200));
-    done(&builder, &["user", "passwd", "acme", "ada@x.example"], &format!("{PASSWORD}\n")).await;
-    ended(&newer).await;
-    ended(&newer.at(&one)).await;
+    own.session_ends().await;
+    own.at(&two).session_ends().await;
+    assert_eq!((newer.session_status().await, newer.at(&one).session_status().await), (200, 200));
+    builder.done(&["user", "passwd", "acme", "ada@x.example"], &format!("{PASSWORD}\n")).await;
+    newer.session_ends().await;
+    newer.at(&one).session_ends().await;
 }
 
 #[tokio::test]
@@ -160,7 +150,7 @@ async fn who_logs_out_is_out_though_it_cannot_be_written_down() {
     connection.execute("REVOKE INSERT ON audit_entries FROM agentapi_app").await.expect("revoked");
     assert_eq!(one.delete(&format!("/v1/auth/sessions/{id}")).await.status, 204);
     assert_eq!(one.post_nothing("/v1/auth/logout").await.status, 204);
-    assert_eq!((status(&one).await, status(&two).await, status(&three).await), (401, 401, 200));
+    assert_eq!((one.session_status().await, two.session_status().await, three.session_status().await), (401, 401, 200));
     assert_eq!(builder.logged().matches("is not in the audit log").count(), 2);
     // Ending all others is written down with the count that ends them: all of it, or nothing.
     assert_eq!(three.delete("/v1/auth/sessions").await.status.as_u16(), 500);

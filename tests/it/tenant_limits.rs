@@ -18,8 +18,7 @@ async fn count(redis: &TestRedis, pattern: &str) -> Vec<u64> {
 }
 
 async fn with_bob(builder: &ServerBuilder, anonymous: &Client) -> Client {
-    let (code, _, error) = builder.run(&["user", "create", "default", "bob@localhost"], "hunter2 hunter2\n").await;
-    assert_eq!(code, Some(0), "{error}");
+    builder.done(&["user", "create", "default", "bob@localhost"], "hunter2 hunter2\n").await;
     anonymous.log_in("default", "bob@localhost", "hunter2 hunter2").await
 }
 
@@ -103,9 +102,7 @@ async fn a_tenants_own_limits_are_set_at_the_command_line_and_followed_within_se
     assert_eq!(policy().await, r#""default";q=100010;w=60"#);
     let limits = async |arguments: &[&str]| {
         let arguments = [&["tenant", "limits", "default"], arguments].concat();
-        let (code, out, error) = builder.run(&arguments, "").await;
-        assert_eq!(code, Some(0), "{error}");
-        out
+        builder.done(&arguments, "").await
     };
     assert_eq!(
         limits(&[]).await,

@@ -147,6 +147,16 @@ impl Client {
         body["messages"].as_array().expect("messages").iter().map(|m| (text(&m["role"]), text(&m["content"]))).collect()
     }
 
+    /// How the client's session is answered: 200 while it lives.
+    pub(crate) async fn session_status(&self) -> u16 {
+        self.get("/v1/auth/session").await.status.as_u16()
+    }
+
+    /// Waits until the client's session is over.
+    pub(crate) async fn session_ends(&self) {
+        eventually("the session ends", || async { (self.session_status().await == 401).then_some(()) }).await;
+    }
+
     pub(crate) async fn events(&self, agent: &str) -> EventStream {
         EventStream::open(self.request(Method::GET, &format!("{agent}/events"))).await
     }

@@ -127,6 +127,13 @@ impl ServerBuilder {
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
+    /// The same of a command that has to succeed. Returns its standard output.
+    pub(crate) async fn done(&self, args: &[&str], input: &str) -> String {
+        let (code, out, error) = self.run(args, input).await;
+        assert_eq!(code, Some(0), "{args:?}: {out}{error}");
+        out
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(&self) -> Server {
         self.start_with_log(self.log()).await
