@@ -77,7 +77,7 @@ async fn operators_see_the_circuits_of_all_replicas_and_close_them() {
     permit.settle(Outcome::Success).await;
     assert!(matches!(other.admit(failing[1], LONG).await, Err(Refusal::Open(_))), "not the others'");
 
-    for wrong in ["after=nonsense", "after=replica:*", "limit=x", "page=2"] {
+    for wrong in ["after=nonsense", "after=replica:*", "limit=x", "limit=0", "limit=101", "page=2"] {
         let answer = operator.get(&format!("/v1/circuits?{wrong}")).await;
         assert_eq!(answer.problem(422), "validation_failed", "{wrong}");
     }

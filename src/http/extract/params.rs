@@ -6,6 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::paging::Limit;
 use crate::domain::{AgentId, ApiKeyId, ApprovalId, ApprovalState, Service};
 use crate::http::problem::{Code, Problem};
 
@@ -63,9 +64,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct Page {
-    /// Items a page, at most 100.
+    /// Items a page.
     #[serde(default)]
-    pub(in crate::http) limit: Option<u16>,
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 20)]
+    pub(in crate::http) limit: Limit<20>,
     /// `next` of the page before.
     #[serde(default)]
     #[param(value_type = Option<String>)]
@@ -77,9 +79,10 @@ pub(in crate::http) struct Page {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct ApiKeysPage {
-    /// Items a page, at most 100.
+    /// Items a page.
     #[serde(default)]
-    pub(in crate::http) limit: Option<u16>,
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 20)]
+    pub(in crate::http) limit: Limit<20>,
     /// `next` of the page before.
     #[serde(default)]
     #[param(value_type = Option<String>)]
@@ -94,9 +97,10 @@ pub(in crate::http) struct ApprovalsPage {
     /// Those in this state only.
     #[serde(default)]
     pub(in crate::http) state: Option<ApprovalState>,
-    /// Items a page, at most 100.
+    /// Items a page.
     #[serde(default)]
-    pub(in crate::http) limit: Option<u16>,
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 20)]
+    pub(in crate::http) limit: Limit<20>,
     /// `next` of the page before.
     #[serde(default)]
     #[param(value_type = Option<String>)]
@@ -108,9 +112,10 @@ pub(in crate::http) struct ApprovalsPage {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct TimelinePage {
-    /// Items a page, at most 100.
+    /// Items a page.
     #[serde(default)]
-    pub(in crate::http) limit: Option<u16>,
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 50)]
+    pub(in crate::http) limit: Limit<50>,
     /// `next` of the page before: the id of its last entry.
     #[serde(default)]
     pub(in crate::http) after: Option<i64>,
@@ -124,9 +129,10 @@ pub(in crate::http) struct TimelinePage {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct CircuitsPage {
-    /// Items a page, at most 100.
+    /// Items a page.
     #[serde(default)]
-    pub(in crate::http) limit: Option<u16>,
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 100)]
+    pub(in crate::http) limit: Limit<100>,
     /// `next` of the page before.
     #[serde(default, deserialize_with = "service")]
     #[param(value_type = Option<String>)]

@@ -12,9 +12,6 @@ use crate::http::App;
 use crate::http::extract::{ApprovalsPage, Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
 
-const DEFAULT_LIMIT: u16 = 20;
-const MAX_LIMIT: u16 = 100;
-
 /// What an agent asked leave for, and what became of it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Approval)]
@@ -74,14 +71,7 @@ pub(super) async fn list_agent_approvals(
     Path(id): Path<AgentId>,
     Query(page): Query<ApprovalsPage>,
 ) -> Result<Json<ApprovalsResponse>, Problem> {
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::field("query.limit", "expected a whole number from 1 to 100"));
-    }
-    // One more than asked for tells whether there is a next page.
-    let mut approvals = app.agents.approvals(&principal, id, page.state, page.after, limit + 1).await?;
-    let more = approvals.len() > usize::from(limit);
-    approvals.truncate(usize::from(limit));
-    let next = approvals.last().filter(|_| more).map(|approval| approval.asked.id.to_string());
+    let mut approvals = app.agents.approvals(&principal, id, page.state, page.after, page.limit.and_one()).await?;
+    let next = page.limit.cut(&mut approvals, |approval| approval.asked.id.to_string());
     Ok(Json(ApprovalsResponse { items: approvals.into_iter().map(ApprovalBody::from).collect(), next }))
 }

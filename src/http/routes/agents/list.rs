@@ -11,9 +11,6 @@ use crate::http::App;
 use crate::http::extract::{Page, Query};
 use crate::http::problem::{Problem, ProblemBody};
 
-const DEFAULT_LIMIT: u16 = 20;
-const MAX_LIMIT: u16 = 100;
-
 /// A page of agents.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AgentsResponse {
@@ -32,14 +29,7 @@ pub(super) async fn list_agents(
     Extension(principal): Extension<Principal>,
     Query(page): Query<Page>,
 ) -> Result<Json<AgentsResponse>, Problem> {
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::field("query.limit", "expected a whole number from 1 to 100"));
-    }
-    // One more than asked for tells whether there is a next page.
-    let mut agents = app.agents.list(&principal, page.after, limit + 1).await?;
-    let more = agents.len() > usize::from(limit);
-    agents.truncate(usize::from(limit));
-    let next = agents.last().filter(|_| more).map(|agent| agent.id.to_string());
+    let mut agents = app.agents.list(&principal, page.after, page.limit.and_one()).await?;
+    let next = page.limit.cut(&mut agents, |agent| agent.id.to_string());
     Ok(Json(AgentsResponse { items: agents.into_iter().map(AgentBody::from).collect(), next }))
 }

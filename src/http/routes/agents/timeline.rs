@@ -19,9 +19,6 @@ use crate::http::extract::{Path, Query, TimelinePage};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::shown::Shown;
 
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 100;
-
 /// Something that an agent does beside what it says. It changes until the turn it belongs to is over.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TimelineEntry)]
@@ -76,15 +73,8 @@ pub(super) async fn get_agent_timeline(
         let watch = app.agents.watch_timeline(&principal, id, last_event_id(&headers)?).await?;
         return watched(app, shown, watch).await;
     }
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::field("query.limit", "expected a whole number from 1 to 100"));
-    }
-    // One more than asked for tells whether there is a next page.
-    let mut entries = app.agents.timeline(&principal, id, page.after, limit + 1).await?;
-    let more = entries.len() > usize::from(limit);
-    entries.truncate(usize::from(limit));
-    let next = entries.last().filter(|_| more).map(|entry| entry.id);
+    let mut entries = app.agents.timeline(&principal, id, page.after, page.limit.and_one()).await?;
+    let next = page.limit.cut(&mut entries, |entry| entry.id);
     Ok(Json(TimelineResponse { items: entries.into_iter().map(EntryBody::from).collect(), next }).into_response())
 }
 

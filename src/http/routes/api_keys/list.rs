@@ -11,9 +11,6 @@ use crate::http::App;
 use crate::http::extract::{ApiKeysPage, Query};
 use crate::http::problem::{Problem, ProblemBody};
 
-const DEFAULT_LIMIT: u16 = 20;
-const MAX_LIMIT: u16 = 100;
-
 /// A page of API keys.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ApiKeysResponse {
@@ -33,14 +30,7 @@ pub(super) async fn list_api_keys(
     Extension(principal): Extension<Principal>,
     Query(page): Query<ApiKeysPage>,
 ) -> Result<Json<ApiKeysResponse>, Problem> {
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::field("query.limit", "expected a whole number from 1 to 100"));
-    }
-    // One more than asked for tells whether there is a next page.
-    let mut keys = app.api_keys.list(&principal, page.after, limit + 1).await?;
-    let more = keys.len() > usize::from(limit);
-    keys.truncate(usize::from(limit));
-    let next = keys.last().filter(|_| more).map(|key| key.id.to_string());
+    let mut keys = app.api_keys.list(&principal, page.after, page.limit.and_one()).await?;
+    let next = page.limit.cut(&mut keys, |key| key.id.to_string());
     Ok(Json(ApiKeysResponse { items: keys.into_iter().map(ApiKeyBody::from).collect(), next }))
 }

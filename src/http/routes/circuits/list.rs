@@ -12,9 +12,6 @@ use crate::http::App;
 use crate::http::extract::{CircuitsPage, Operator, Query};
 use crate::http::problem::{Problem, ProblemBody, whole_seconds};
 
-/// Circuits a page, unless told otherwise, and at most.
-const PAGE: u16 = 100;
-
 /// Circuits that are not closed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CircuitsResponse {
@@ -64,7 +61,7 @@ pub(super) async fn list_circuits(
     Operator(_): Operator,
     Query(page): Query<CircuitsPage>,
 ) -> Result<Json<CircuitsResponse>, Problem> {
-    let limit = usize::from(page.limit.unwrap_or(PAGE).clamp(1, PAGE));
+    let limit = usize::from(page.limit.get());
     let (circuits, shared) = match &app.breakers {
         Some(breakers) => breakers.list(page.after, limit).await,
         None => (Vec::new(), true),
