@@ -158,12 +158,27 @@ impl<'a> Messages<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn list(&self, agent: AgentId) -> Result<Arc<[Message]>, DatabaseError> {
+        self.select(agent, None, None).await
+    }
+
+    /// At most `limit` messages of an agent after the one with the id `after`, in order.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn page(&self, agent: AgentId, after: Option<i64>, limit: u16) -> Result<Arc<[Message]>, DatabaseError> {
+        self.select(agent, after, Some(limit)).await
+    }
+
+    async fn select(&self, agent: AgentId, after: Option<i64>, limit: Option<u16>) -> Result<Arc<[Message]>, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
         let rows: Vec<MessageRow> = sqlx::query_as(
-            "SELECT id, role, content, time, event_id FROM messages WHERE tenant_id = $1 AND agent_id = $2 ORDER BY id",
+            "SELECT id, role, content, time, event_id FROM messages
+             WHERE tenant_id = $1 AND agent_id = $2 AND id > $3 ORDER BY id LIMIT $4",
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(agent.as_uuid())
+        .bind(after.unwrap_or(-1))
+        .bind(limit.map(i64::from))
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;

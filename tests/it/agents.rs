@@ -2,7 +2,7 @@
 
 use reqwest::{Method, multipart};
 use rustix::process::{Pid, test_kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Client, Event, EventStream, Server, ServerBuilder, TestDatabase, eventually};
 
@@ -162,6 +162,41 @@ async fn a_restarted_agent_goes_on_where_it_was() {
     assert_eq!(conversation[conversation.len() - 2..], pairs(&[("user", "two"), ("agent", "you said two")]));
     let listed = client.get("/v1/agents").await.ok();
     assert_eq!(listed["items"].as_array().expect("items").len(), 1);
+}
+
+#[tokio::test]
+async fn a_conversation_is_read_page_by_page_alive_and_ended() {
+    let (_, _server, client) = operator().await;
+    let agent = client.start_echo_agent().await;
+    client.say(&agent, "one").await;
+    client.say(&agent, "two").await;
+    for is_over in [false, true] {
+        let whole = client.get(&format!("{agent}/messages")).await.ok();
+        let all = whole["messages"].as_array().expect("messages");
+        for (query, part, next) in [
+            ("limit=2", 0..2, json!(1)),
+            ("after=1&limit=2", 2..4, json!(3)),
+            ("after=3&limit=2", 4..5, Value::Null),
+            ("after=1", 2..5, Value::Null),
+            ("after=-5&limit=5", 0..5, Value::Null),
+            ("after=4", 5..5, Value::Null),
+            ("after=9223372036854775807", 5..5, Value::Null),
+        ] {
+            let page = client.get(&format!("{agent}/messages?{query}")).await.ok();
+            assert_eq!(page, json!({"messages": all[part], "next": next}), "{query}, {is_over}");
+        }
+        for wrong in ["limit=0", "limit=101", "limit=all", "limit="] {
+            let answer = client.get(&format!("{agent}/messages?{wrong}")).await;
+            assert_eq!(answer.problem(422), "validation_failed", "{wrong}");
+            let error = &answer.json()["errors"][0];
+            assert_eq!(
+                (&error["location"], &error["message"]),
+                (&json!("query.limit"), &json!("expected a whole number from 1 to 100"))
+            );
+        }
+        assert_eq!(client.get(&format!("{agent}/messages?after=first")).await.problem(422), "validation_failed");
+        client.delete(&agent).await.ok();
+    }
 }
 
 #[tokio::test]

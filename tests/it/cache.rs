@@ -175,6 +175,59 @@ async fn the_conversation_of_an_ended_agent_is_read_once_for_all_servers() {
     }
 }
 
+/// An agent's messages, read page by page.
+async fn page_by_page(client: &Client, agent: &str) -> Vec<(i64, String)> {
+    let (mut messages, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("{agent}/messages?limit=2{after}")).await.ok();
+        let said = page["messages"].as_array().expect("messages");
+        assert!((1..=2).contains(&said.len()), "{page}");
+        messages.extend(said.iter().map(|m| (m["id"].as_i64().expect("an id"), m["content"].as_str().expect("text").to_owned())));
+        assert!(page.as_object().expect("an object").contains_key("next"), "{page}");
+        let Some(next) = page["next"].as_i64() else { return messages };
+        assert_eq!(messages.last().expect("a message").0, next);
+        after = format!("&after={next}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_settled_messages_is_read_once_for_all_servers() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let builder = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
+    let (one, two) = (builder.start().await, builder.sibling().start().await);
+    let here = one.operator().await;
+    let there = here.at(&two);
+    let agent = here.start_echo_agent().await;
+    here.say(&agent, "one").await;
+    here.say(&agent, "two").await;
+    let said = page_by_page(&here, &agent).await;
+    assert_eq!(said.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(page_by_page(&there, &agent).await, said);
+    for server in [&one, &two] {
+        assert_eq!(requests(server, "conversation", "miss").await, 0, "what may still change is not cached");
+    }
+    here.delete(&agent).await.ok();
+    assert_eq!(page_by_page(&here, &agent).await, said);
+    stored(&one, "conversation", 3).await;
+    database.connect().await.execute("UPDATE messages SET content = 'changed behind its back'").await.expect("changed");
+    assert_eq!((page_by_page(&here, &agent).await, page_by_page(&there, &agent).await), (said.clone(), said));
+    assert_eq!((requests(&one, "conversation", "miss").await, requests(&one, "conversation", "near").await), (3, 3));
+    assert_eq!((requests(&two, "conversation", "hit").await, requests(&two, "conversation", "miss").await), (3, 0));
+    // It is another page, or the whole.
+    let changed = |body: serde_json::Value, messages| {
+        assert_eq!(body["messages"].as_array().expect("messages").len(), messages, "{body}");
+        assert!(
+            body["messages"].as_array().expect("messages").iter().all(|m| m["content"] == "changed behind its back"),
+            "{body}"
+        );
+    };
+    changed(here.get(&format!("{agent}/messages?after=1")).await.ok(), 3);
+    changed(here.get(&format!("{agent}/messages?limit=3")).await.ok(), 3);
+    let whole = here.get(&format!("{agent}/messages")).await.ok();
+    assert!(!whole.as_object().expect("an object").contains_key("next"), "{whole}");
+    changed(whole, 5);
+}
+
 #[tokio::test]
 async fn a_long_conversation_is_not_cached() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
@@ -183,10 +236,10 @@ async fn a_long_conversation_is_not_cached() {
     let agent = client.start_echo_agent().await;
     client.delete(&agent).await.ok();
     let mut connection = database.connect().await;
-    connection.execute("UPDATE messages SET content = repeat('x', 40000)").await.expect("changed");
+    connection.execute("UPDATE messages SET content = repeat('x', 70000)").await.expect("changed");
     for _ in 0..2 {
         let body = client.get(&format!("{agent}/messages")).await.ok();
-        assert_eq!(body["messages"][0]["content"].as_str().map(str::len), Some(40_000));
+        assert_eq!(body["messages"][0]["content"].as_str().map(str::len), Some(70_000));
     }
     let too_large = r#"agentapi_cache_fills_total{kind="conversation",result="too_large"}"#;
     assert_eq!((requests(&server, "conversation", "miss").await, counted(&server, too_large).await), (2, 2));

@@ -29,6 +29,7 @@ use self::ownership::Owners;
 pub use self::ownership::Whereabouts;
 pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
+pub use self::settled::Page;
 pub use self::timeline::TimelineWatch;
 use super::live::{Ended, LiveAgent};
 use super::uploads;
@@ -197,9 +198,23 @@ impl Supervisor {
         if let Some(live) = self.find(principal.tenant(), id) {
             return Ok(live.messages());
         }
+        Ok(Arc::new(self.written(principal, id, None).await?.to_vec()))
+    }
+
+    /// The same, of a page of it.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn page(&self, principal: &Principal, id: AgentId, page: Page) -> Result<Vec<Message>, AgentError> {
+        if let Some(live) = self.find(principal.tenant(), id) {
+            return Ok(page.of(&live.messages()).to_vec());
+        }
+        Ok(self.written(principal, id, Some(page)).await?.to_vec())
+    }
+
+    async fn written(&self, principal: &Principal, id: AgentId, page: Option<Page>) -> Result<Arc<[Message]>, AgentError> {
         let agent = self.get(principal, id).await?;
-        let written = settled::conversation(&self.0.cache, &self.0.database, principal.scope, &agent).await?;
-        Ok(Arc::new(written.to_vec()))
+        Ok(settled::conversation(&self.0.cache, &self.0.database, principal.scope, &agent, page).await?)
     }
 
     /// Puts a file where a live agent can read it. Returns its path there.

@@ -3,24 +3,33 @@
 use axum::extract::State;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::agent::Page;
 use crate::domain::{AgentId, Message, MessageRole, Principal};
 use crate::http::App;
-use crate::http::extract::Path;
+use crate::http::extract::{Limit, Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
 
 /// A conversation.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MessagesResponse {
-    messages: Vec<MessageBody>,
+#[serde(untagged)]
+pub(super) enum MessagesResponse {
+    Whole {
+        messages: Vec<MessageBody>,
+    },
+    Page {
+        messages: Vec<MessageBody>,
+        /// `after` of the next page; null on the last.
+        next: Option<i64>,
+    },
 }
 
 /// A message.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Message)]
-struct MessageBody {
+pub(super) struct MessageBody {
     /// Place in the conversation, from 0.
     id: i64,
     #[schema(value_type = String)]
@@ -35,9 +44,22 @@ impl From<&Message> for MessageBody {
     }
 }
 
-/// The whole conversation, also of an agent that has ended.
+/// What part of the conversation is asked for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct MessagesQuery {
+    /// Messages a page; 50 where only `after` is given.
+    #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 100)]
+    limit: Option<Limit<50>>,
+    /// `next` of the page before: the id of its last message.
+    #[serde(default)]
+    after: Option<i64>,
+}
+
+/// The whole conversation, also of an agent that has ended; with `limit` or `after`, a page of it.
 #[utoipa::path(get, path = "/v1/agents/{id}/messages", tag = "agent protocol", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The agent")),
+    params(("id" = uuid::Uuid, Path, description = "The agent"), MessagesQuery),
     responses(
         (status = 200, description = "The messages", body = MessagesResponse),
         (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
@@ -47,7 +69,14 @@ pub(super) async fn get_agent_messages(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
     Path(id): Path<AgentId>,
+    Query(MessagesQuery { limit, after }): Query<MessagesQuery>,
 ) -> Result<Json<MessagesResponse>, Problem> {
-    let messages = app.agents.messages(&principal, id).await?;
-    Ok(Json(MessagesResponse { messages: messages.iter().map(MessageBody::from).collect() }))
+    if limit.is_none() && after.is_none() {
+        let messages = app.agents.messages(&principal, id).await?;
+        return Ok(Json(MessagesResponse::Whole { messages: messages.iter().map(MessageBody::from).collect() }));
+    }
+    let limit = limit.unwrap_or_default();
+    let mut messages = app.agents.page(&principal, id, Page { after, limit: limit.and_one() }).await?;
+    let next = limit.cut(&mut messages, |message| message.id);
+    Ok(Json(MessagesResponse::Page { messages: messages.iter().map(MessageBody::from).collect(), next }))
 }
