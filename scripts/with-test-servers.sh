@@ -52,6 +52,8 @@ if ! { as_user "$binaries/initdb" -D "$directory/data" -U postgres -E UTF8 --loc
     cat "$directory"/*.log >&2
     exit 1
 fi
+# Tests wait for servers and agents most of the time.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc 2>/dev/null || sysctl -n hw.ncpu)))}
 export AGENTAPI_TEST_DATABASE_URL="postgres://postgres@${directory//\//%2F}:5432/postgres"
 
 # In the background, for a shell handles no signal while it waits for a command in the foreground; in a process group of its own
