@@ -32,7 +32,7 @@ async fn invented_keys_spend_no_limit_but_their_addresss_and_cost_no_look_up_onc
     key.at(&server).get("/v1/agents").await.ok();
     let (of_user, of_tenant) = (counted(&redis, "user").await, counted(&redis, "tenant").await);
     assert_eq!((of_user, of_tenant, counted(&redis, "ip").await), (2, 2, 2));
-    let invented = |number| server.anonymous().with_token(&key.with_secret(number));
+    let invented = |number| server.anonymous().with_token(&key.invented(number));
     for number in 0..8 {
         assert_eq!(invented(number).get("/v1/agents").await.problem(401), "unauthenticated");
     }

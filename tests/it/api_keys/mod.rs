@@ -52,10 +52,13 @@ impl Key {
         format!("agk_{}", URL_SAFE_NO_PAD.encode([&bytes(other)[..16], &bytes(self)[16..]].concat()))
     }
 
-    /// The same with a secret that somebody invented.
-    fn with_secret(&self, number: u64) -> String {
+    /// The same with a secret that somebody invented, and where the number is odd with an id that nobody has.
+    fn invented(&self, number: u64) -> String {
         let mut body = URL_SAFE_NO_PAD.decode(&self.text[4..]).expect("base64url");
         body[56..].copy_from_slice(&number.to_be_bytes());
+        if !number.is_multiple_of(2) {
+            body[24..32].copy_from_slice(&number.to_be_bytes());
+        }
         format!("agk_{}", URL_SAFE_NO_PAD.encode(body))
     }
 }
