@@ -1,11 +1,12 @@
 //! What agents cost while nothing happens.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::process::{Memory, children, cpu, memory};
+use super::process::{Memory, children, cpu, memory, own_cpu};
 use super::report::{Table, mb, megabytes, percent};
 use super::server::{Place, Server};
 use super::{Effort, Failure};
@@ -48,6 +49,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         measured.push(idle(&server, agents, effort).await?);
     }
     server.stop()?;
+    let nothing = tokio::task::spawn_blocking(move || wake_for_nothing(window(effort))).await??;
 
     let Some((none, some)) = measured.split_first() else { return Ok(Vec::new()) };
     let met = |met: bool| if met { "yes" } else { "**no**" };
@@ -77,6 +79,10 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         window(effort).as_secs(),
         CALM.as_secs()
     ));
+    costs.note(format!(
+        "To compare, in the same run: a thread that wakes once a second and does nothing took {}. The server wakes about as often.",
+        percent(nothing)
+    ));
     costs.note("The figure of coder/agentapi was measured elsewhere, not in this run.");
 
     let mut memories =
@@ -101,6 +107,16 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
 
 fn window(effort: Effort) -> Duration {
     effort.choose(Duration::from_secs(20), Duration::from_secs(5))
+}
+
+/// What a thread costs that wakes once a second and does nothing, in percent of a core: what waking costs here.
+fn wake_for_nothing(window: Duration) -> Result<f64, Failure> {
+    let (before, began) = (own_cpu()?, Instant::now());
+    while began.elapsed() < window {
+        thread::sleep(Duration::from_secs(1));
+    }
+    let (after, took) = (own_cpu()?, began.elapsed());
+    Ok(100.0 * after.saturating_sub(before).as_secs_f64() / took.as_secs_f64())
 }
 
 async fn idle(server: &Server, agents: u32, effort: Effort) -> Result<Idle, Failure> {

@@ -30,9 +30,20 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration, Failure> {
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end while we look.
         let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        nanos += text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).ok_or("no schedstat in this kernel")?;
+        nanos += had(&text)?;
     }
     Ok(Duration::from_nanos(nanos))
+}
+
+/// The same of the thread that asks.
+pub(crate) fn own_cpu() -> Result<Duration, Failure> {
+    had(&fs::read_to_string("/proc/thread-self/schedstat")?).map(Duration::from_nanos)
+}
+
+/// The processor time in a `schedstat`, in nanoseconds.
+fn had(schedstat: &str) -> Result<u64, Failure> {
+    let nanos = schedstat.split(' ').next().and_then(|field| field.parse().ok());
+    Ok(nanos.ok_or("no schedstat in this kernel")?)
 }
 
 /// The children of a process, and their names.
