@@ -80,7 +80,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Table>, Failure> {
         CALM.as_secs()
     ));
     costs.note(format!(
-        "To compare, in the same run: a thread that wakes once a second and does nothing took {}. The server wakes about as often.",
+        "To compare, in the same run: a thread that wakes once a second and does nothing took {}.",
         percent(nothing)
     ));
     costs.note("The figure of coder/agentapi was measured elsewhere, not in this run.");
