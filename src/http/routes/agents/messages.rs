@@ -12,24 +12,24 @@ use crate::http::App;
 use crate::http::extract::{Limit, Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
 
-/// A conversation.
+/// A conversation, or a page of it.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum MessagesResponse {
-    Whole {
-        messages: Vec<MessageBody>,
-    },
-    Page {
-        messages: Vec<MessageBody>,
-        /// `after` of the next page; null on the last.
-        next: Option<i64>,
-    },
+pub(super) struct MessagesResponse {
+    messages: Vec<MessageBody>,
+    /// Of a page: `after` of the next one; null on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>, required = false)]
+    next: Option<NextPage>,
 }
+
+/// `after` of the next page, if there is one.
+#[derive(Debug, Serialize)]
+struct NextPage(Option<i64>);
 
 /// A message.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Message)]
-pub(super) struct MessageBody {
+struct MessageBody {
     /// Place in the conversation, from 0.
     id: i64,
     #[schema(value_type = String)]
@@ -73,10 +73,10 @@ pub(super) async fn get_agent_messages(
 ) -> Result<Json<MessagesResponse>, Problem> {
     if limit.is_none() && after.is_none() {
         let messages = app.agents.messages(&principal, id).await?;
-        return Ok(Json(MessagesResponse::Whole { messages: messages.iter().map(MessageBody::from).collect() }));
+        return Ok(Json(MessagesResponse { messages: messages.iter().map(MessageBody::from).collect(), next: None }));
     }
     let limit = limit.unwrap_or_default();
     let mut messages = app.agents.page(&principal, id, Page { after, limit: limit.and_one() }).await?;
-    let next = limit.cut(&mut messages, |message| message.id);
-    Ok(Json(MessagesResponse::Page { messages: messages.iter().map(MessageBody::from).collect(), next }))
+    let next = NextPage(limit.cut(&mut messages, |message| message.id));
+    Ok(Json(MessagesResponse { messages: messages.iter().map(MessageBody::from).collect(), next: Some(next) }))
 }
