@@ -12,7 +12,7 @@ use crate::postgres::{Database, DatabaseError};
 
 /// Nobody changes such a conversation: Postgres takes no messages of a life that is over, and an agent that runs again ends at another
 /// time, so that its conversation has another key then. The bounds are for the sake of Redis, which sessions live in too: a user at the
-/// default limit fills 20 MB of it at most.
+/// default limit fills some 12 MB of it at most.
 const CONVERSATION: Kind<Settled, Arc<[Message]>> = Kind::new(Policy {
     name: "conversation",
     near: Duration::from_secs(30),
