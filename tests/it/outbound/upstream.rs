@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::support::free_port;
+
 /// What it does with requests, until it is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -51,7 +53,7 @@ impl Upstream {
     pub(crate) async fn start() -> Self {
         let state = State { mode: Mutex::new(Self::WELL), requests: AtomicU32::new(0), sent: AtomicU64::new(0) };
         let mut upstream = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             state: Arc::new(state),
             running: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -94,7 +96,6 @@ impl Upstream {
 
     async fn listen(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the port is free");
-        self.address = listener.local_addr().expect("bound");
         let (state, tasks, running) = (self.state.clone(), self.tasks.clone(), self.running.clone());
         self.tasks.spawn(self.running.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {

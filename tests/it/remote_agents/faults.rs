@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::support::free_port;
+
 /// What becomes of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -42,7 +44,7 @@ pub(crate) struct Faults {
 impl Faults {
     pub(crate) async fn start(server: SocketAddr) -> Self {
         let mut faults = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             server,
             mode: Arc::new(Mutex::new(Mode::Pass)),
             running: CancellationToken::new(),
@@ -72,7 +74,6 @@ impl Faults {
     async fn listen(&mut self) {
         (self.running, self.cut) = (CancellationToken::new(), CancellationToken::new());
         let listener = TcpListener::bind(self.address).await.expect("the port is free");
-        self.address = listener.local_addr().expect("bound");
         let (server, mode, cut, tasks) = (self.server, self.mode.clone(), self.cut.clone(), self.tasks.clone());
         self.tasks.spawn(self.running.clone().run_until_cancelled_owned(async move {
             while let Ok((client, _)) = listener.accept().await {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
@@ -149,7 +150,17 @@ pub(super) async fn connect(url: &str) -> MultiplexedConnection {
     client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
-/// A port that was free a moment ago.
+/// A port that is free, and that nobody else is given while it is not listened to: it was handed out to no other test, and is below
+/// those that systems give to connections and to whoever asks for any.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 20_000;
+    static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
+    // Another run of the tests at the same time begins elsewhere.
+    let begin = std::process::id().wrapping_mul(7919);
+    let mut ports = (0..PORTS).map(|_| {
+        let number = begin.wrapping_add(HANDED_OUT.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(FIRST + number % PORTS).expect("small")
+    });
+    ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).expect("one of them is free")
 }
