@@ -29,6 +29,6 @@ pub use self::live::{
 };
 pub use self::remote::{AttachOptions, RemoteError, Unreachable};
 pub(crate) use self::remote::{EventParser, Sent};
-pub use self::supervisor::{AgentError, Page, Supervisor, SupervisorParts, TimelineWatch, Waiting, Whereabouts, reseal_env};
+pub use self::supervisor::{AgentError, Supervisor, SupervisorParts, TimelineWatch, Waiting, Whereabouts, reseal_env};
 pub use self::uploads::{MAX_UPLOAD_BYTES, Uploads};
 pub use self::workspace::Workspace;

@@ -24,6 +24,25 @@ pub struct Message {
     pub event: EventId,
 }
 
+/// A part of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessagePage {
+    /// The message before the first one, by its id; nothing where the conversation's first is meant.
+    pub after: Option<i64>,
+    /// Messages at most.
+    pub limit: u16,
+}
+
+impl MessagePage {
+    /// Its messages, of those of the whole conversation.
+    #[must_use]
+    pub fn of(self, messages: &[Message]) -> &[Message] {
+        let first = self.after.map_or(0, |after| messages.partition_point(|message| message.id <= after));
+        let rest = &messages[first..];
+        &rest[..rest.len().min(usize::from(self.limit))]
+    }
+}
+
 /// Who said a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -73,5 +92,24 @@ impl fmt::Display for AgentStatus {
             Self::Running => "running",
             Self::Stable => "stable",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_what_follows_by_id() {
+        let said =
+            |id| Message { id, role: MessageRole::Agent, content: "".into(), time: Utc::now(), event: EventId::from_i64(0) };
+        // Ids of other servers may have gaps.
+        let messages = [0, 1, 2, 5, 6].map(said);
+        let ids = |after, limit| MessagePage { after, limit }.of(&messages).iter().map(|message| message.id).collect::<Vec<_>>();
+        assert_eq!(ids(None, 2), [0, 1]);
+        assert_eq!(ids(Some(1), 2), [2, 5]);
+        assert_eq!(ids(Some(3), 9), [5, 6]);
+        assert_eq!(ids(Some(-7), 1), [0]);
+        assert!(ids(Some(6), 1).is_empty() && ids(Some(i64::MAX), 1).is_empty() && ids(None, 0).is_empty());
     }
 }

@@ -34,7 +34,7 @@ pub use self::cutoff::{Cutoff, SessionsEnded};
 pub use self::event_id::{EventId, Fence};
 pub use self::id::{AgentId, ApiKeyId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
-pub use self::message::{AgentStatus, Message, MessageRole};
+pub use self::message::{AgentStatus, Message, MessagePage, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};
 pub use self::principal::Principal;
 pub use self::random::random_bytes;

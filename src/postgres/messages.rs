@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Database, DatabaseError};
-use crate::domain::{AgentId, Asked, EventId, Fence, IdempotencyKey, Message, QueuedId, TenantScope};
+use crate::domain::{AgentId, Asked, EventId, Fence, IdempotencyKey, Message, MessagePage, QueuedId, TenantScope};
 
 /// The messages of a tenant's agents.
 #[derive(Debug)]
@@ -153,23 +153,12 @@ impl<'a> Messages<'a> {
         .transpose()
     }
 
-    /// An agent's whole conversation, in order.
+    /// An agent's whole conversation, in order, or a page of it.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn list(&self, agent: AgentId) -> Result<Arc<[Message]>, DatabaseError> {
-        self.select(agent, None, None).await
-    }
-
-    /// At most `limit` messages of an agent after the one with the id `after`, in order.
-    ///
-    /// # Errors
-    /// If Postgres fails.
-    pub async fn page(&self, agent: AgentId, after: Option<i64>, limit: u16) -> Result<Arc<[Message]>, DatabaseError> {
-        self.select(agent, after, Some(limit)).await
-    }
-
-    async fn select(&self, agent: AgentId, after: Option<i64>, limit: Option<u16>) -> Result<Arc<[Message]>, DatabaseError> {
+    pub async fn list(&self, agent: AgentId, page: Option<MessagePage>) -> Result<Arc<[Message]>, DatabaseError> {
+        let after = page.and_then(|page| page.after).unwrap_or(-1);
         let mut transaction = self.database.begin(self.scope).await?;
         let rows: Vec<MessageRow> = sqlx::query_as(
             "SELECT id, role, content, time, event_id FROM messages
@@ -177,8 +166,8 @@ impl<'a> Messages<'a> {
         )
         .bind(self.scope.tenant().as_uuid())
         .bind(agent.as_uuid())
-        .bind(after.unwrap_or(-1))
-        .bind(limit.map(i64::from))
+        .bind(after)
+        .bind(page.map(|page| i64::from(page.limit)))
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -37,6 +37,13 @@ async fn rename(connection: &mut PgConnection, name: &str) {
     connection.execute(statement).await.expect("changed");
 }
 
+/// Two servers that share a cache.
+async fn two_servers(database: &TestDatabase, redis: &TestRedis) -> (ServerBuilder, [Server; 2]) {
+    let builder = ServerBuilder::new(database).redis(redis).env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
+    let servers = [builder.start().await, builder.sibling().start().await];
+    (builder, servers)
+}
+
 /// Waits until so many servers hear of changes: one that begins to listen forgets what it knows.
 async fn listening(connection: &mut PgConnection, servers: i64) {
     let all_listen = async {
@@ -140,8 +147,7 @@ async fn who_is_thrown_out_is_out_whatever_is_cached() {
 #[tokio::test]
 async fn the_conversation_of_an_ended_agent_is_read_once_for_all_servers() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let builder = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
-    let (one, two) = (builder.start().await, builder.sibling().start().await);
+    let (builder, [one, two]) = two_servers(&database, &redis).await;
     let mut connection = database.connect().await;
     listening(&mut connection, 2).await;
     let here = one.operator().await;
@@ -193,8 +199,7 @@ async fn page_by_page(client: &Client, agent: &str) -> Vec<(i64, String)> {
 #[tokio::test]
 async fn a_page_of_settled_messages_is_read_once_for_all_servers() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let builder = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"d".repeat(64));
-    let (one, two) = (builder.start().await, builder.sibling().start().await);
+    let (_builder, [one, two]) = two_servers(&database, &redis).await;
     let here = one.operator().await;
     let there = here.at(&two);
     let agent = here.start_echo_agent().await;

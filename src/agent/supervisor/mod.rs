@@ -29,14 +29,15 @@ use self::ownership::Owners;
 pub use self::ownership::Whereabouts;
 pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
-pub use self::settled::Page;
 pub use self::timeline::TimelineWatch;
 use super::live::{Ended, LiveAgent};
 use super::uploads;
 use super::workspace::Workspace;
 use crate::cache::Cache;
 use crate::config;
-use crate::domain::{Agent, AgentId, AgentState, Fence, KeyRing, Message, Principal, ReplicaId, TenantId, TenantScope};
+use crate::domain::{
+    Agent, AgentId, AgentState, Fence, KeyRing, Message, MessagePage, Principal, ReplicaId, TenantId, TenantScope,
+};
 use crate::outbound::Outbound;
 use crate::postgres::{Action, AuditEntry, Database};
 
@@ -205,14 +206,14 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`AgentError`].
-    pub async fn page(&self, principal: &Principal, id: AgentId, page: Page) -> Result<Vec<Message>, AgentError> {
+    pub async fn message_page(&self, principal: &Principal, id: AgentId, page: MessagePage) -> Result<Vec<Message>, AgentError> {
         if let Some(live) = self.find(principal.tenant(), id) {
             return Ok(page.of(&live.messages()).to_vec());
         }
         Ok(self.written(principal, id, Some(page)).await?.to_vec())
     }
 
-    async fn written(&self, principal: &Principal, id: AgentId, page: Option<Page>) -> Result<Arc<[Message]>, AgentError> {
+    async fn written(&self, principal: &Principal, id: AgentId, page: Option<MessagePage>) -> Result<Arc<[Message]>, AgentError> {
         let agent = self.get(principal, id).await?;
         Ok(settled::conversation(&self.0.cache, &self.0.database, principal.scope, &agent, page).await?)
     }

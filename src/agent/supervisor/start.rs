@@ -239,7 +239,7 @@ impl Supervisor {
         let StoredAgent { agent, sealed_env, life, acp_session, .. } = stored;
         let Agent { id, agent_type, .. } = agent;
         let safe = self.safe(scope, id);
-        let history = self.0.database.messages(scope).list(id).await?.to_vec();
+        let history = self.0.database.messages(scope).list(id, None).await?.to_vec();
         match agent.kind {
             AgentKind::Program { command, terminal } => {
                 let env = safe.open_env(&sealed_env)?;

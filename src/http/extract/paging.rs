@@ -1,6 +1,8 @@
 //! Lists are told page by page: `?limit=&after=`.
 
 use serde::{Deserialize, Deserializer, de::Error};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Items a page at most.
 const MAX: u16 = 100;
@@ -39,9 +41,18 @@ impl<const DEFAULT: u16> Default for Limit<DEFAULT> {
 impl<'de, const DEFAULT: u16> Deserialize<'de> for Limit<DEFAULT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let limit = String::deserialize(deserializer)?.parse().ok().filter(|limit| (1..=MAX).contains(limit));
-        limit.map(Self).ok_or_else(|| D::Error::custom("expected a whole number from 1 to 100"))
+        limit.map(Self).ok_or_else(|| D::Error::custom(format_args!("expected a whole number from 1 to {MAX}")))
     }
 }
+
+impl<const DEFAULT: u16> PartialSchema for Limit<DEFAULT> {
+    fn schema() -> RefOr<Schema> {
+        let whole = ObjectBuilder::new().schema_type(Type::Integer);
+        whole.minimum(Some(1)).maximum(Some(MAX)).default(Some(DEFAULT.into())).into()
+    }
+}
+
+impl<const DEFAULT: u16> ToSchema for Limit<DEFAULT> {}
 
 #[cfg(test)]
 mod tests {

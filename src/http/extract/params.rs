@@ -66,7 +66,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 pub(in crate::http) struct Page {
     /// Items a page.
     #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 20)]
+    #[param(inline, required = false)]
     pub(in crate::http) limit: Limit<20>,
     /// `next` of the page before.
     #[serde(default)]
@@ -81,7 +81,7 @@ pub(in crate::http) struct Page {
 pub(in crate::http) struct ApiKeysPage {
     /// Items a page.
     #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 20)]
+    #[param(inline, required = false)]
     pub(in crate::http) limit: Limit<20>,
     /// `next` of the page before.
     #[serde(default)]
@@ -99,7 +99,7 @@ pub(in crate::http) struct ApprovalsPage {
     pub(in crate::http) state: Option<ApprovalState>,
     /// Items a page.
     #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 20)]
+    #[param(inline, required = false)]
     pub(in crate::http) limit: Limit<20>,
     /// `next` of the page before.
     #[serde(default)]
@@ -114,7 +114,7 @@ pub(in crate::http) struct ApprovalsPage {
 pub(in crate::http) struct TimelinePage {
     /// Items a page.
     #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 50)]
+    #[param(inline, required = false)]
     pub(in crate::http) limit: Limit<50>,
     /// `next` of the page before: the id of its last entry.
     #[serde(default)]
@@ -131,7 +131,7 @@ pub(in crate::http) struct TimelinePage {
 pub(in crate::http) struct CircuitsPage {
     /// Items a page.
     #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 100, default = 100)]
+    #[param(inline, required = false)]
     pub(in crate::http) limit: Limit<100>,
     /// `next` of the page before.
     #[serde(default, deserialize_with = "service")]

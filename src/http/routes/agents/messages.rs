@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::agent::Page;
-use crate::domain::{AgentId, Message, MessageRole, Principal};
+use crate::domain::{AgentId, Message, MessagePage, MessageRole, Principal};
 use crate::http::App;
 use crate::http::extract::{Limit, Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
@@ -76,7 +75,7 @@ pub(super) async fn get_agent_messages(
         return Ok(Json(MessagesResponse { messages: messages.iter().map(MessageBody::from).collect(), next: None }));
     }
     let limit = limit.unwrap_or_default();
-    let mut messages = app.agents.page(&principal, id, Page { after, limit: limit.and_one() }).await?;
+    let mut messages = app.agents.message_page(&principal, id, MessagePage { after, limit: limit.and_one() }).await?;
     let next = NextPage(limit.cut(&mut messages, |message| message.id));
     Ok(Json(MessagesResponse { messages: messages.iter().map(MessageBody::from).collect(), next: Some(next) }))
 }
