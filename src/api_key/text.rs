@@ -62,6 +62,18 @@ pub struct ShownKey {
 }
 
 impl ShownKey {
+    /// A key that another server was shown, known by the digest of its secret.
+    #[must_use]
+    pub const fn of_digest(tenant: TenantId, id: ApiKeyId, secret: SecretDigest) -> Self {
+        Self { tenant, id, secret }
+    }
+
+    /// The digest of its secret.
+    #[must_use]
+    pub const fn secret(&self) -> SecretDigest {
+        self.secret
+    }
+
     /// Reads a key. A text of another form is none, whatever it begins with.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {

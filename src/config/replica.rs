@@ -8,6 +8,12 @@ use url::Url;
 use super::error::Problem;
 use super::section::Section;
 use super::value;
+use crate::domain::AllowedAddress;
+
+/// Where the servers of a deployment are, unless they reach each other over the public internet: this machine, and private networks
+/// (RFC 1918, RFC 6598, RFC 4193).
+const PRIVATE_NETWORKS: [&str; 7] =
+    ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];
 
 /// How this server and those that share its Redis and Postgres find each other.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -16,6 +22,9 @@ pub struct Replica {
     /// Where the other servers reach this one; unset, by the address it listens on, or its host name if that is every address.
     #[serde(rename = "agentapi_replica_url", deserialize_with = "origin")]
     pub url: Option<String>,
+    /// Networks and names of hosts at which other servers may be, beside this server's own host.
+    #[serde(rename = "agentapi_replica_allowed_addresses", deserialize_with = "value::list")]
+    pub allowed_addresses: Vec<AllowedAddress>,
     /// Time between two signs of life. Who gives none for about five of them is taken for dead, and its agents are lost.
     #[serde(rename = "agentapi_heartbeat_interval", with = "value::duration")]
     pub heartbeat: Duration,
@@ -23,7 +32,8 @@ pub struct Replica {
 
 impl Default for Replica {
     fn default() -> Self {
-        Self { url: None, heartbeat: Duration::from_secs(2) }
+        let networks = PRIVATE_NETWORKS.iter().filter_map(|network| network.parse().ok());
+        Self { url: None, allowed_addresses: networks.collect(), heartbeat: Duration::from_secs(2) }
     }
 }
 

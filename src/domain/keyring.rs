@@ -1,6 +1,6 @@
 //! Sealing with AES-256-GCM: session tokens, session records, agents' secrets at rest, cached values.
 //!
-//! And signing with HMAC-SHA256 (RFC 2104): what servers tell each other.
+//! And authentication with HMAC-SHA256 (RFC 2104): values that are kept readable in Redis and Postgres.
 //!
 //! A key is never used as it is: each purpose has a sub-key (HKDF-SHA256, RFC 5869), so that what was sealed for one purpose
 //! cannot be opened for another. What is sealed names its key, so that keys can be changed. Nonces are 96 random bits, for
@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use hkdf::Hkdf;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use super::random_bytes;
 
 const NONCE_BYTES: usize = 12;
 const KEY_ID_BYTES: usize = 4;
-const SIGNATURE_BYTES: usize = 32;
+const MAC_BYTES: usize = 32;
 
 /// Seals by one key at which to rotate: near 2^31, half of what NIST SP 800-38D allows with random nonces.
 const SEALS_TO_ROTATE_AT: u64 = 2_000_000_000;
@@ -75,6 +75,47 @@ impl Purpose {
     }
 }
 
+/// What a message authentication code is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacPurpose {
+    /// A circuit, as Redis keeps it.
+    Circuit,
+    /// A server's address and public key, as Postgres keeps them.
+    Replica,
+}
+
+impl MacPurpose {
+    const ALL: [Self; 2] = [Self::Circuit, Self::Replica];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Circuit => "circuit mac",
+            Self::Replica => "replica mac",
+        }
+    }
+}
+
+/// A message authentication code: the id of the key that made it, and the code.
+#[derive(Debug, Clone, Copy)]
+pub struct Mac([u8; Self::BYTES]);
+
+impl Mac {
+    /// Length of the code with the key's id.
+    pub const BYTES: usize = KEY_ID_BYTES + MAC_BYTES;
+
+    /// Takes a code as it was stored.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The code as it is stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
 /// The key that seals, and those that open beside it. Clones share the keys, and the count of what was sealed.
 #[derive(Clone)]
 pub struct KeyRing(Arc<Ring>);
@@ -92,8 +133,8 @@ pub struct RepeatedKey;
 
 struct RingKey {
     id: KeyId,
-    signer: Hmac<Sha256>,
     ciphers: [Aes256Gcm; Purpose::ALL.len()],
+    macs: [Hmac<Sha256>; MacPurpose::ALL.len()],
 }
 
 /// Something sealed: the id of the key it is sealed with, and `nonce ‖ ciphertext ‖ tag`.
@@ -189,20 +230,24 @@ impl KeyRing {
         key.cipher(purpose).decrypt(&Nonce::from(*nonce), payload).map_err(|_| Unsealable)
     }
 
-    /// Signs `text` (HMAC-SHA256): for what others who have the key need not keep secret, but must be able to believe. Does not wear
-    /// the key.
+    /// Returns the code (HMAC-SHA256) of `text`, by the current key. Does not count as a seal: there is no nonce to repeat.
     #[must_use]
-    pub fn sign(&self, text: &[u8]) -> (KeyId, [u8; SIGNATURE_BYTES]) {
+    pub fn mac(&self, purpose: MacPurpose, text: &[u8]) -> Mac {
         let key = &self.0.current;
-        (key.id, key.signer.clone().chain_update(text).finalize().into_bytes().into())
+        let code = key.hmac(purpose).chain_update(text).finalize().into_bytes();
+        let mut bytes = [0; Mac::BYTES];
+        bytes[..KEY_ID_BYTES].copy_from_slice(key.id.as_bytes());
+        bytes[KEY_ID_BYTES..].copy_from_slice(&code);
+        Mac(bytes)
     }
 
-    /// Whether `text` was signed by a key of the ring; compares in constant time.
+    /// Whether `mac` is the code of `text` by a key of the ring; compares in constant time.
     #[must_use]
-    pub fn is_signed(&self, text: &[u8], key: KeyId, signature: &[u8]) -> bool {
+    pub fn is_authentic(&self, purpose: MacPurpose, text: &[u8], mac: &Mac) -> bool {
+        let (id, code) = mac.0.split_at(KEY_ID_BYTES);
         let Ring { current, others, .. } = &*self.0;
-        let key = std::iter::once(current).chain(others).find(|known| known.id == key);
-        key.is_some_and(|key| key.signer.clone().chain_update(text).verify_slice(signature).is_ok())
+        let key = std::iter::once(current).chain(others).find(|key| key.id.as_bytes() == id);
+        key.is_some_and(|key| key.hmac(purpose).chain_update(text).verify_slice(code).is_ok())
     }
 
     /// Seals again, by the current key, what another key sealed; nothing if the current key sealed it.
@@ -228,10 +273,16 @@ impl RingKey {
             expand(&hkdf, purpose.label(), &mut sub_key);
             Aes256Gcm::new(&sub_key.into())
         });
-        let mut signing_key = [0; 32];
-        expand(&hkdf, "signature", &mut signing_key);
-        let signer = Hmac::new_from_slice(&signing_key).expect("HMAC takes keys of any length");
-        Self { id: KeyId(id), signer, ciphers }
+        let macs = MacPurpose::ALL.map(|purpose| {
+            let mut sub_key = [0; 32];
+            expand(&hkdf, purpose.label(), &mut sub_key);
+            Hmac::new_from_slice(&sub_key).expect("HMAC takes keys of any length")
+        });
+        Self { id: KeyId(id), ciphers, macs }
+    }
+
+    fn hmac(&self, purpose: MacPurpose) -> Hmac<Sha256> {
+        self.macs[purpose as usize].clone()
     }
 
     fn cipher(&self, purpose: Purpose) -> &Aes256Gcm {
@@ -307,19 +358,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_is_believed_by_who_has_the_key_and_nothing_else_is() {
-        let (key, signature) = ring().sign(b"text");
+    fn mac_is_authentic_for_its_text_purpose_and_ring_only() {
+        let mac = ring().mac(MacPurpose::Circuit, b"text");
         let rotated = KeyRing::with_others(&[8; 32], [&[7; 32]]).expect("two keys");
-        assert!(ring().is_signed(b"text", key, &signature) && rotated.is_signed(b"text", key, &signature));
-        assert!(!ring().is_signed(b"texts", key, &signature));
-        assert!(!ring().is_signed(b"text", key, &signature[..31]));
-        let foreign = KeyRing::new(&[8; 32]);
-        assert!(!foreign.is_signed(b"text", key, &signature) && !foreign.is_signed(b"text", foreign.current(), &signature));
-        for bit in 0..signature.len() * 8 {
-            let mut flipped = signature;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(!ring().is_signed(b"text", key, &flipped), "bit {bit}");
+        assert!(ring().is_authentic(MacPurpose::Circuit, b"text", &mac), "the key that made it");
+        assert!(rotated.is_authentic(MacPurpose::Circuit, b"text", &mac), "a ring that has this key as a previous one");
+        assert!(!ring().is_authentic(MacPurpose::Circuit, b"texts", &mac), "another text");
+        assert!(!ring().is_authentic(MacPurpose::Replica, b"text", &mac), "another purpose");
+        assert!(!KeyRing::new(&[8; 32]).is_authentic(MacPurpose::Circuit, b"text", &mac), "another key");
+        for bit in 0..Mac::BYTES * 8 {
+            let mut flipped = mac;
+            flipped.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(!ring().is_authentic(MacPurpose::Circuit, b"text", &flipped), "bit {bit}");
         }
+        assert!(Mac::from_bytes(&mac.as_bytes()[1..]).is_none(), "another length");
         assert_eq!(ring().seals(), 0);
     }
 

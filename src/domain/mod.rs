@@ -1,6 +1,7 @@
 //! The words of the product: ids, tenants, users, agents, messages. Types and rules; no I/O, no framework.
 
 mod agent;
+mod allowed_address;
 mod api_key;
 mod approval;
 mod cache_key;
@@ -16,6 +17,7 @@ mod random;
 mod remote_url;
 mod request_key;
 mod service;
+mod signing_key;
 mod store;
 mod tenant;
 mod tenant_limits;
@@ -26,6 +28,7 @@ mod whose;
 pub use self::agent::{
     Agent, AgentKind, AgentState, AgentType, NewAcp, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
 };
+pub use self::allowed_address::AllowedAddress;
 pub use self::api_key::{ApiKey, ApiKeyName, SecretDigest};
 pub use self::approval::{Approval, ApprovalOption, ApprovalPolicy, ApprovalState, NewApproval};
 pub use self::cache_key::{CacheId, CacheKey};
@@ -33,7 +36,7 @@ pub use self::credential::Credential;
 pub use self::cutoff::{Cutoff, SessionsEnded};
 pub use self::event_id::{EventId, Fence};
 pub use self::id::{AgentId, ApiKeyId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
-pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
+pub use self::keyring::{KeyId, KeyRing, Mac, MacPurpose, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessagePage, MessageRole};
 pub use self::password::{PasswordHash, PasswordRejected};
 pub use self::principal::Principal;
@@ -41,6 +44,7 @@ pub use self::random::random_bytes;
 pub use self::remote_url::RemoteUrl;
 pub use self::request_key::{Asked, IdempotencyKey, RequestKey};
 pub use self::service::Service;
+pub use self::signing_key::{PublicKey, SIGNATURE_BYTES, SigningKey};
 pub use self::store::StoreUnavailable;
 pub use self::tenant::{Slug, Tenant, TenantScope};
 pub use self::tenant_limits::{LimitOverride, TenantLimits};

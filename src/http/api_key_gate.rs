@@ -13,19 +13,16 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 
-use super::passed_on::PassedOn;
 use super::problem::{Code, Problem};
 use super::shown::Shown;
 use super::{App, cost, gate, limit};
 use crate::api_key::{ApiKeyError, ShownKey};
-use crate::domain::{Credential, Principal, UserId};
+use crate::domain::{Principal, UserId};
 use crate::rate_limit::{Identifier, Limit, Verdict};
 
-/// The key that a request shows, if it shows one and was not passed on by who may not.
+/// The key that a request shows, if it shows one.
 pub(super) fn shown(request: &Request) -> Option<ShownKey> {
-    let key = ShownKey::read(gate::bearer(request.headers())?)?;
-    let is_forged = matches!(request.extensions().get::<PassedOn>(), Some(PassedOn::Forged));
-    (!is_forged).then_some(key)
+    ShownKey::read(gate::bearer(request.headers())?)
 }
 
 /// Lets a limited number of requests through to `then`, if their key is good.
@@ -33,14 +30,6 @@ pub(super) async fn admit<F>(app: &App, key: ShownKey, request: Request, then: i
 where
     F: Future<Output = Response>,
 {
-    if let Some(PassedOn::Granted(grant)) = request.extensions().get::<PassedOn>().copied() {
-        // Limits were taken where it came in. Whose the key is, this server sees for itself: the grant names the key alone.
-        let vouched = grant.credential == Credential::ApiKey(key.id);
-        return match if vouched { verify(app, &key).await } else { Err(ApiKeyError::Invalid) } {
-            Ok(principal) => then(principal, admitted(request, key, principal)).await,
-            Err(error) => refusal(error),
-        };
-    }
     let (cost, address) = (cost::of(&request), gate::address(&request));
     let (verdict, verified) = match app.api_keys.acquaintance(&key, Utc::now()) {
         Some(user) => acquaintance(app, &key, user, address, cost).await,
@@ -49,7 +38,7 @@ where
     let response = match (&verdict, verified) {
         (Some(verdict), _) if !verdict.decision.allowed => return limit::refused(app, verdict),
         (_, Ok(principal)) => then(principal, admitted(request, key, principal)).await,
-        (_, Err(error)) => refusal(error),
+        (_, Err(error)) => Problem::from(error).into_response(),
     };
     limit::with_headers(response, app, verdict.as_ref())
 }
@@ -90,7 +79,8 @@ async fn take(app: &App, limits: Option<Vec<Limit>>, cost: u64) -> Option<Verdic
     }
 }
 
-async fn verify(app: &App, key: &ShownKey) -> Result<Principal, ApiKeyError> {
+/// Verifies a key, and counts the result.
+pub(super) async fn verify(app: &App, key: &ShownKey) -> Result<Principal, ApiKeyError> {
     let verified = app.api_keys.verify(key, Utc::now()).await;
     let result = match &verified {
         Ok(_) => "valid",
@@ -107,9 +97,11 @@ fn admitted(mut request: Request, key: ShownKey, principal: Principal) -> Reques
     request
 }
 
-fn refusal(error: ApiKeyError) -> Response {
-    match error {
-        ApiKeyError::Invalid => Problem::new(Code::Unauthenticated).into_response(),
-        ApiKeyError::Unavailable(error) => Problem::from(error).into_response(),
+impl From<ApiKeyError> for Problem {
+    fn from(error: ApiKeyError) -> Self {
+        match error {
+            ApiKeyError::Invalid => Self::new(Code::Unauthenticated),
+            ApiKeyError::Unavailable(error) => error.into(),
+        }
     }
 }

@@ -15,12 +15,13 @@ use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 
 use super::client_ip::ClientIp;
-use super::passed_on::PassedOn;
+use super::forwarded::{self, Forwarded};
 use super::problem::{Code, Problem};
 use super::shown::Shown;
 use super::{App, api_key_gate, cost, fresh_token, limit, owner};
 use crate::domain::{Credential, Principal, TenantId, UserId};
 use crate::rate_limit::Limit;
+use crate::replica::ForwardingGrant;
 use crate::session::{Claims, Session, SessionError};
 
 /// Lets a limited number of requests an address through to routes that are open to all.
@@ -65,8 +66,17 @@ pub(super) async fn signed_in_by_session(State(app): State<App>, request: Reques
 }
 
 /// The same for requests about an agent, which are answered where it lives: not a layer of its own, for each copies what is within.
+/// Here, and nowhere else, a grant of another server counts.
 pub(super) async fn signed_in_at_owner(State(app): State<App>, request: Request, next: Next) -> Response {
-    admit(&app, request, |principal, request| owner::answer(&app, principal, request, next)).await
+    let then = |principal, request| owner::answer(&app, principal, request, next);
+    match request.extensions().get::<Forwarded>().copied() {
+        None => admit(&app, request, then).await,
+        // Boxed: few requests come this way, and the future of all others would have room for them.
+        Some(Forwarded::Granted(grant)) => Box::pin(admit_forwarded(&app, &grant, request, then)).await,
+        Some(Forwarded::Refused(why)) => {
+            Box::pin(limited_by_address(&app, request, |_| async move { forwarded::refused(why) })).await
+        }
+    }
 }
 
 /// Lets a limited number of requests through to `then`, by user, tenant and address, if a living session is shown. Redis is asked
@@ -80,16 +90,6 @@ where
     }
     let now = Utc::now();
     let claims = bearer(request.headers()).and_then(|token| app.sessions.identify(token, now));
-    if let Some(passed_on) = request.extensions().get::<PassedOn>().copied() {
-        return match granted(app, passed_on, claims) {
-            Some((claims, principal)) => {
-                request.extensions_mut().insert(Shown::Session(claims));
-                request.extensions_mut().insert(principal);
-                then(principal, request).await
-            }
-            None => limited_by_address(app, request, |_| async { not_passed_on() }).await,
-        };
-    }
     // Whoever shows a token of a session that is over speaks for nobody: its user and tenant are not charged.
     let claims = claims.filter(|claims| !app.sessions.is_known_dead(claims));
     let (cost, address) = (cost::of(&request), address(&request));
@@ -106,26 +106,48 @@ where
             request.extensions_mut().insert(session);
             fresh_token::with(then(principal, request).await, app.sessions.refreshed(&claims))
         }
-        (_, Err(SessionError::Invalid)) => Problem::new(Code::Unauthenticated).into_response(),
-        (_, Err(SessionError::Unavailable(error))) => Problem::from(error).into_response(),
+        (_, Err(error)) => Problem::from(error).into_response(),
     };
     limit::with_headers(response, app, verdict.as_ref())
 }
 
-/// Whom another server has let in: it has asked Redis about limits and session.
-fn granted(app: &App, passed_on: PassedOn, claims: Option<Claims>) -> Option<(Claims, Principal)> {
-    match (passed_on, claims) {
-        (PassedOn::Granted(grant), Some(claims)) if grant.credential == Credential::Session(claims.session) => {
-            Some((claims, app.sessions.vouched(&claims, grant.role)))
+/// Lets a request through to `then` that another server forwarded, if the credential that it was shown is valid here too. Its limits
+/// were taken there.
+async fn admit_forwarded<F>(
+    app: &App,
+    grant: &ForwardingGrant,
+    mut request: Request,
+    then: impl FnOnce(Principal, Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let principal = match forwarded::shown(app, grant) {
+        Some(shown @ Shown::Session(claims)) => {
+            verify(app, Some(claims)).await.map(|(_, principal, _)| (shown, principal)).map_err(Problem::from)
         }
-        _ => None,
+        Some(shown @ Shown::ApiKey(key)) => {
+            api_key_gate::verify(app, &key).await.map(|principal| (shown, principal)).map_err(Problem::from)
+        }
+        None => Err(Problem::new(Code::Unauthenticated)),
+    };
+    match principal {
+        Ok((shown, principal)) => {
+            request.extensions_mut().insert(shown);
+            request.extensions_mut().insert(principal);
+            then(principal, request).await
+        }
+        Err(problem) => problem.into_response(),
     }
 }
 
-fn not_passed_on() -> Response {
-    Problem::new(Code::Unauthenticated)
-        .with_detail("the request was not passed on by a server of this deployment")
-        .into_response()
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Invalid => Self::new(Code::Unauthenticated),
+            SessionError::Unavailable(error) => error.into(),
+        }
+    }
 }
 
 type Verified = (Claims, Principal, Session);

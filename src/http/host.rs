@@ -6,7 +6,7 @@ use axum::extract::Request;
 use axum::http::header;
 
 use super::App;
-use super::passed_on::PassedOn;
+use super::forwarded::Forwarded;
 use super::problem::{Code, Problem};
 
 /// The hosts that a request may name.
@@ -42,10 +42,10 @@ pub(super) fn bare(host: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-/// The refusal of a request to a host that is not ours. One that another server passed on was checked there, and comes by a name that is
-/// none of browsers'.
+/// The refusal of a request to a host that is not ours. One that another server forwarded was checked there, and comes by a name that
+/// is not for browsers.
 pub(super) fn refusal(app: &App, request: &Request) -> Option<Problem> {
-    if matches!(request.extensions().get(), Some(PassedOn::Granted(_))) {
+    if matches!(request.extensions().get(), Some(Forwarded::Granted(_))) {
         return None;
     }
     let host = request.uri().host().or_else(|| request.headers().get(header::HOST).and_then(|value| value.to_str().ok()));

@@ -14,12 +14,12 @@ use tower_http::request_id::RequestId;
 
 use super::App;
 use super::extract::Path;
-use super::passed_on::{GRANT, PassedOn, REQUEST_ID};
+use super::forwarded::{FORWARDED, Forwarded, REQUEST_ID, credential};
 use super::problem::{Code, Problem, RETRY_AFTER};
+use super::shown::Shown;
 use crate::agent::Whereabouts;
 use crate::domain::{AgentId, Principal, ReplicaId, Service};
 use crate::outbound::{self, OutboundError, Timeouts};
-use crate::replica::Grant;
 
 /// How long another server may take to begin its answer: somewhat less than this one may.
 const READ: Timeouts = Timeouts { total: Duration::from_secs(10), attempt: Duration::from_secs(5) };
@@ -55,8 +55,8 @@ pub(super) async fn answer(app: &App, principal: Principal, request: Request, ne
 
 async fn answer_elsewhere(app: &App, principal: &Principal, id: AgentId, request: Request, next: Next) -> Response {
     let is_read = request.method() == Method::GET;
-    if request.extensions().get::<PassedOn>().is_some() {
-        // Who passed a read on may have gone by what it remembered. What changes an agent is passed on only by what is written.
+    if request.extensions().get::<Forwarded>().is_some() {
+        // Reads may have been forwarded using a stale cached owner. Writes are forwarded only after reading the owner from Postgres.
         return if is_read { Problem::new(Code::AgentNotHere).into_response() } else { next.run(request).await };
     }
     let (parts, body) = request.into_parts();
@@ -73,7 +73,7 @@ async fn answer_elsewhere(app: &App, principal: &Principal, id: AgentId, request
         // It was remembered rightly, and there is no more to be had.
         Some((asked, outcome)) if asked == owner => told(outcome, parts, next).await,
         _ => {
-            let outcome = ask(app, principal, owner, &parts, body).await;
+            let outcome = ask(app, owner, &parts, body).await;
             told(outcome, parts, next).await
         }
     }
@@ -92,7 +92,7 @@ enum Asked {
 /// Asks the server that is remembered to be an agent's, if one is. Without an answer it is forgotten.
 async fn ask_remembered(app: &App, principal: &Principal, id: AgentId, parts: &Parts) -> Option<(ReplicaId, Asked)> {
     let owner = app.agents.remembered_owner(principal, id)?;
-    let outcome = ask(app, principal, owner, parts, Body::empty()).await;
+    let outcome = ask(app, owner, parts, Body::empty()).await;
     if !matches!(outcome, Asked::Answered(_)) {
         app.agents.forget_owner(principal, id);
     }
@@ -107,22 +107,22 @@ async fn told(outcome: Asked, parts: Parts, next: Next) -> Response {
         Asked::NotThere => next.run(Request::from_parts(parts, Body::empty())).await,
         // What was said is written down.
         Asked::Failed(_) if is_history(&parts) => next.run(Request::from_parts(parts, Body::empty())).await,
-        Asked::Failed(problem) => problem.with_detail("the agent lives on another server, which does not answer").into_response(),
+        Asked::Failed(problem) => problem.or_detail("the agent lives on another server, which does not answer").into_response(),
     }
 }
 
-async fn ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, body: Body) -> Asked {
-    match try_ask(app, principal, owner, parts, body).await {
+async fn ask(app: &App, owner: ReplicaId, parts: &Parts, body: Body) -> Asked {
+    match try_ask(app, owner, parts, body).await {
         Ok(answer) if answer.status() == Code::AgentNotHere.status() => Asked::NotThere,
         Ok(answer) => Asked::Answered(answer),
         Err(problem) => Asked::Failed(problem),
     }
 }
 
-async fn try_ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, body: Body) -> Result<Response, Problem> {
+async fn try_ask(app: &App, owner: ReplicaId, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let gone = || Problem::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER);
     let url = app.replicas.url(owner).await?.ok_or_else(gone)?;
-    let request = passed_on(app, principal, owner, &url, parts, body)?;
+    let request = forwarded(app, owner, &url, parts, body)?;
     let timeouts = if parts.method == Method::GET { READ } else { WRITE };
     tokio::select! {
         answer = app.outbound.call_within(Service::Replica(owner), request, timeouts) => answer.map(|answer| pass_back(app, owner, answer)).map_err(problem),
@@ -140,10 +140,9 @@ fn problem(error: OutboundError) -> Problem {
     }
 }
 
-/// The request as the owner gets it.
-fn passed_on(
+/// The request as the owner gets it: with a grant in place of the caller's credential, which no other server needs to see.
+fn forwarded(
     app: &App,
-    principal: &Principal,
     owner: ReplicaId,
     url: &str,
     parts: &Parts,
@@ -152,13 +151,13 @@ fn passed_on(
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let uri: Uri = format!("{url}{path}").parse().map_err(|_| Problem::internal("a server's URL is none"))?;
     let id = parts.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok()?.parse().ok());
-    let grant = Grant {
-        to: owner,
-        credential: principal.credential,
-        role: principal.role,
-        request_id: id.ok_or_else(|| Problem::internal("a request has no id"))?,
-    };
-    let grant = grant.write(&app.keys, parts.method.as_str(), path, Utc::now());
+    let id = id.ok_or_else(|| Problem::internal("a request has no id"))?;
+    let shown = parts.extensions.get::<Shown>().ok_or_else(|| Problem::internal("a request has no credential"))?;
+    if matches!(shown, Shown::Session(_)) && !app.sessions.are_shared() {
+        return Err(Problem::new(Code::ServiceUnavailable)
+            .with_detail("the agent lives on another server, which cannot verify the session: SESSION_STORAGE is memory"));
+    }
+    let grant = app.replicas.grant(owner, credential(shown), id, (parts.method.as_str(), path), Utc::now());
     let grant = HeaderValue::from_str(&grant).map_err(|_| Problem::internal("a grant is no header"))?;
     let bodiless = parts.method == Method::GET || parts.method == Method::DELETE;
     let body = if bodiless { outbound::Body::empty() } else { outbound::Body::stream(body) };
@@ -166,12 +165,15 @@ fn passed_on(
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = without_own(&parts.headers);
+    for credential in [header::AUTHORIZATION, header::COOKIE] {
+        request.headers_mut().remove(credential);
+    }
     // It is for this server to say which pages may read the answer.
     request.headers_mut().remove(header::ORIGIN);
     if bodiless {
         request.headers_mut().remove(header::CONTENT_LENGTH);
     }
-    request.headers_mut().insert(GRANT, grant);
+    request.headers_mut().insert(FORWARDED, grant);
     Ok(request)
 }
 

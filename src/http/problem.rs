@@ -69,6 +69,7 @@ codes! {
     ApiKeyLimitReached = "api_key_limit_reached", CONFLICT, "The user has as many API keys as it may";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     AgentNotHere = "agent_not_here", MISDIRECTED_REQUEST, "The agent lives on another server";
+    ForwardingRefused = "forwarding_refused", MISDIRECTED_REQUEST, "No server of this deployment forwarded the request";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request is not valid";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request";
@@ -155,6 +156,11 @@ impl Problem {
 
     pub(super) fn with_detail(self, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: Some(detail.into()), ..self }
+    }
+
+    /// With a detail, unless it has one.
+    pub(super) fn or_detail(self, detail: &'static str) -> Self {
+        Self { detail: self.detail.or(Some(detail.into())), ..self }
     }
 
     pub(super) fn with_retry_after(self, retry_after: Duration) -> Self {

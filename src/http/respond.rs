@@ -1,6 +1,6 @@
 //! The outermost layer: a span a request, how long it may wait for Redis, one log line, the metrics, and the body of every error
 //! answer. The first of these is that of a request which is not for this host: to ask that in a layer of its own would copy all the
-//! layers within once more.
+//! layers within once more. The same holds for reading the grant of a request that another server forwarded, which gives it its id.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use tower_http::request_id::RequestId;
 use tracing::Instrument;
 
 use super::problem::{Code, Problem};
-use super::{App, host};
+use super::{App, forwarded, host};
 use crate::redis;
 
 /// Media type of an error answer.
@@ -21,6 +21,13 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 /// Answers with what comes from within, its errors written out as problems.
 pub(super) async fn respond(State(app): State<App>, request: Request, next: Next) -> Response {
     let start = Instant::now();
+    let says_forwarded = request.headers().contains_key(forwarded::FORWARDED);
+    let request = if says_forwarded {
+        // Boxed: the few requests that have the header would else make the future of all others larger.
+        Box::pin(forwarded::recognise(&app, request)).await
+    } else {
+        request
+    };
     let (id, route) = (request.extensions().get::<RequestId>().cloned(), request.extensions().get::<MatchedPath>().cloned());
     let id = id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -30,7 +37,11 @@ pub(super) async fn respond(State(app): State<App>, request: Request, next: Next
         Some(problem) => problem.into_response(),
         None => redis::of_request(next.run(request)).instrument(span.clone()).await,
     };
-    let (response, problem) = write_problem(response, id);
+    let (mut response, problem) = write_problem(response, id);
+    // The layer outside knows another id of a request that was forwarded.
+    if says_forwarded && let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(forwarded::REQUEST_ID, id);
+    }
     let (status, elapsed) = (response.status(), start.elapsed());
     span.in_scope(|| log(status.as_u16(), elapsed.as_secs_f64(), route, problem.as_ref()));
     app.request_metrics().record(&method, route, status, elapsed);

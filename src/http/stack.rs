@@ -19,7 +19,7 @@ use uuid::fmt::Hyphenated;
 
 use super::App;
 use super::client_ip::find_client_ip;
-use super::passed_on::recognise;
+use super::forwarded::without_request_id;
 use super::problem::Problem;
 use super::respond::respond;
 
@@ -32,15 +32,15 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Puts the layers around `routes`. What only looks at the request and goes on is a function of the request (`map_request`): unlike
 /// a middleware function, it costs a request neither an allocation nor a copy of the layers within.
 pub(super) fn around(routes: Router, app: &App) -> Router {
-    let (recognising, locating) = (app.clone(), app.clone());
+    let locating = app.clone();
     routes.layer(
         ServiceBuilder::new()
-            // 1. A request id, which goes into the log; was it passed on by another server?
-            .map_request(move |request: Request| recognise(&recognising, request))
+            // 1. A request id, which goes into the log.
+            .map_request(without_request_id)
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-            // 2. A span, a log line, metrics, and the body of every error answer. Is it for this host?
+            // 2. A span, a log line, metrics, and the body of every error answer. Was it forwarded by another server? Is it for this host?
             .layer(from_fn_with_state(app.clone(), respond))
             // 3. A panic becomes an error answer.
             .layer(CatchPanicLayer::custom(panicked))

@@ -14,7 +14,6 @@ use crate::api_key::ApiKeys;
 use crate::cache::Directory;
 use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
-use crate::domain::KeyRing;
 use crate::lifecycle::Lifecycle;
 use crate::outbound::Outbound;
 use crate::postgres::Database;
@@ -48,8 +47,6 @@ pub struct Parts {
     pub agents: Supervisor,
     /// The servers that act as one.
     pub replicas: Replicas,
-    /// What proves to them that a request was passed on by one of them.
-    pub keys: KeyRing,
     /// Calls to other services.
     pub outbound: Outbound,
     /// The circuit breakers around them, if they are on.

@@ -17,6 +17,7 @@ mod error;
 mod guarded_resolver;
 mod keep_alive;
 mod observe;
+mod replica_resolver;
 mod resolve;
 mod retry;
 mod stack;
@@ -34,6 +35,7 @@ pub use self::call::{Call, Timeouts};
 pub(crate) use self::client::MAX_IDLE;
 pub use self::error::OutboundError;
 pub use self::guarded_resolver::GuardedResolver;
+pub use self::replica_resolver::ReplicaResolver;
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::stack::around;
 

@@ -19,6 +19,10 @@ pub struct Replica {
     pub id: ReplicaId,
     /// Where the others reach it.
     pub url: String,
+    /// The key by which the others know what it signs.
+    pub public_key: Vec<u8>,
+    /// Authenticates all of it.
+    pub mac: Vec<u8>,
 }
 
 /// An agent that a server runs, as Postgres has it.
@@ -35,21 +39,24 @@ impl<'a> Replicas<'a> {
         Self { database }
     }
 
-    /// Counts a server as living, reached at `url`, and tells the others.
+    /// Counts a server as living, and tells the others.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn register(&self, id: ReplicaId, url: &str) -> Result<(), DatabaseError> {
+    pub async fn register(&self, replica: &Replica) -> Result<(), DatabaseError> {
         let mut transaction = self.database.pool.begin().await?;
         sqlx::query(
-            "INSERT INTO replicas (id, url) VALUES ($1, $2)
-             ON CONFLICT (id) DO UPDATE SET url = excluded.url, registered_at = now()",
+            "INSERT INTO replicas (id, url, public_key, mac) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (id) DO UPDATE
+             SET url = excluded.url, public_key = excluded.public_key, mac = excluded.mac, registered_at = now()",
         )
-        .bind(id.as_uuid())
-        .bind(url)
+        .bind(replica.id.as_uuid())
+        .bind(&replica.url)
+        .bind(&replica.public_key)
+        .bind(&replica.mac)
         .execute(&mut *transaction)
         .await?;
-        announce(&mut transaction, Announcement::ReplicaJoined(id)).await?;
+        announce(&mut transaction, Announcement::ReplicaJoined(replica.id)).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -59,9 +66,13 @@ impl<'a> Replicas<'a> {
     /// # Errors
     /// If Postgres fails.
     pub async fn list(&self) -> Result<Vec<Replica>, DatabaseError> {
-        let rows: Vec<(Uuid, String)> =
-            sqlx::query_as("SELECT id, url FROM replicas ORDER BY id").fetch_all(&self.database.pool).await?;
-        Ok(rows.into_iter().map(|(id, url)| Replica { id: ReplicaId::from_uuid(id), url }).collect())
+        // A server of a version before has no key: what it forwards is a request like any other, and nothing is forwarded to it.
+        let rows: Vec<(Uuid, String, Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT id, url, coalesce(public_key, ''), coalesce(mac, '') FROM replicas ORDER BY id")
+                .fetch_all(&self.database.pool)
+                .await?;
+        let replica = |(id, url, public_key, mac)| Replica { id: ReplicaId::from_uuid(id), url, public_key, mac };
+        Ok(rows.into_iter().map(replica).collect())
     }
 
     /// Counts a server as dead, and marks what it ran as lost. Returns how many agents that were.

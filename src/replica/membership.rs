@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::domain::ReplicaId;
+use super::address::Address;
+use crate::domain::{KeyRing, PublicKey, ReplicaId, SigningKey};
 use crate::postgres::{Database, DatabaseError, Replica};
 use crate::redis::{Key, Redis};
 
@@ -36,6 +37,8 @@ struct Inner {
     read: watch::Sender<()>,
     /// Told when another server may have joined.
     called: Notify,
+    /// When servers were last read for the sake of a grant.
+    looked_up: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// What it takes to be one of several servers.
@@ -50,6 +53,10 @@ pub struct ReplicasParts {
     pub redis: Option<Redis>,
     /// Time between two heartbeats.
     pub heartbeat: Duration,
+    /// Authenticate what is written of servers.
+    pub keys: KeyRing,
+    /// Signs what this server forwards.
+    pub signing_key: SigningKey,
 }
 
 #[derive(Default)]
@@ -61,7 +68,8 @@ struct Known {
 }
 
 struct Other {
-    url: String,
+    /// Nothing if what is written of it is not authentic: nothing is forwarded to it, and no grant of it is valid.
+    address: Option<Address>,
     missing: u32,
 }
 
@@ -78,6 +86,8 @@ pub enum Beat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Listed,
+    /// Something else is written of it than it wrote.
+    Changed,
     Missing,
 }
 
@@ -85,7 +95,8 @@ impl Replicas {
     /// A server that has not joined yet.
     #[must_use]
     pub fn new(parts: ReplicasParts) -> Self {
-        Self(Arc::new(Inner { parts, known: Mutex::default(), read: watch::Sender::new(()), called: Notify::new() }))
+        let (read, called) = (watch::Sender::new(()), Notify::new());
+        Self(Arc::new(Inner { parts, known: Mutex::default(), read, called, looked_up: tokio::sync::Mutex::default() }))
     }
 
     /// This server.
@@ -99,9 +110,9 @@ impl Replicas {
     /// # Errors
     /// If Postgres fails.
     pub async fn join(&self) -> Result<u64, DatabaseError> {
-        let ReplicasParts { id, url, database, .. } = &self.0.parts;
+        let ReplicasParts { id, database, .. } = &self.0.parts;
         let lost = database.replicas().bury(*id).await?;
-        database.replicas().register(*id, url).await?;
+        database.replicas().register(&self.own_row()).await?;
         self.beat().await?;
         Ok(lost)
     }
@@ -158,7 +169,7 @@ impl Replicas {
     /// # Errors
     /// If Postgres fails.
     pub async fn beat(&self) -> Result<Beat, DatabaseError> {
-        let ReplicasParts { id, url, database, .. } = &self.0.parts;
+        let ReplicasParts { database, .. } = &self.0.parts;
         let (leases, looked) = if self.is_alone() {
             // First, so that the lease is no longer than whoever is found may rely on.
             let looked = self.look().await;
@@ -168,8 +179,8 @@ impl Replicas {
             tokio::join!(self.renew(), self.look())
         };
         let Some(look) = looked? else { return Ok(Beat::Regular) };
-        if look == Look::Missing {
-            database.replicas().register(*id, url).await?;
+        if look != Look::Listed {
+            database.replicas().register(&self.own_row()).await?;
         }
         for dead in self.judge(&leases) {
             let agents = database.replicas().bury(dead).await?;
@@ -177,27 +188,51 @@ impl Replicas {
             self.forget(dead);
         }
         Ok(match look {
-            Look::Listed => Beat::Regular,
+            Look::Listed | Look::Changed => Beat::Regular,
             Look::Missing => Beat::Revived,
         })
     }
 
-    /// Where a server is reached; nothing if it does not count as living.
+    /// Where a server is reached; nothing if it does not count as living, or if what is written of it is not authentic.
     ///
     /// # Errors
     /// If Postgres fails.
     pub async fn url(&self, id: ReplicaId) -> Result<Option<String>, DatabaseError> {
         if let Some(other) = self.lock().others.get(&id) {
-            return Ok(Some(other.url.clone()));
+            return Ok(other.address.as_ref().map(|address| address.url.clone()));
         }
         // It may have joined since the last heartbeat.
-        let written = self.0.parts.database.replicas().list().await?;
-        let url = written.iter().find(|replica| replica.id == id).map(|replica| replica.url.clone());
-        self.learn(written);
+        self.look_for_servers().await?;
+        let url = self.lock().others.get(&id).and_then(|other| other.address.as_ref().map(|address| address.url.clone()));
         if url.is_some() {
             self.missed_joining();
         }
         Ok(url)
+    }
+
+    /// The key by which a server signs; nothing if it is not known, or if what is written of it is not authentic.
+    pub(super) fn public_key(&self, id: ReplicaId) -> Option<PublicKey> {
+        self.lock().others.get(&id)?.address.as_ref().map(|address| address.key)
+    }
+
+    /// Reads which servers there are, and takes it in.
+    pub(super) async fn look_for_servers(&self) -> Result<(), DatabaseError> {
+        self.learn(self.0.parts.database.replicas().list().await?);
+        Ok(())
+    }
+
+    pub(super) fn parts(&self) -> &ReplicasParts {
+        &self.0.parts
+    }
+
+    pub(super) fn last_look_up(&self) -> &tokio::sync::Mutex<Option<Instant>> {
+        &self.0.looked_up
+    }
+
+    /// What this server writes of itself.
+    fn own_row(&self) -> Replica {
+        let ReplicasParts { id, url, keys, signing_key, .. } = &self.0.parts;
+        Address { url: url.clone(), key: signing_key.public() }.row(keys, *id)
     }
 
     /// Done once a server no longer counts as living, as far as this one knows.
@@ -218,7 +253,11 @@ impl Replicas {
         let ReplicasParts { id, database, heartbeat, .. } = &self.0.parts;
         let Ok(written) = timeout(LOOK.min(*heartbeat), database.replicas().list()).await else { return Ok(None) };
         let written = written?;
-        let look = if written.iter().any(|replica| replica.id == *id) { Look::Listed } else { Look::Missing };
+        let look = match written.iter().find(|replica| replica.id == *id) {
+            Some(own) if *own == self.own_row() => Look::Listed,
+            Some(_) => Look::Changed,
+            None => Look::Missing,
+        };
         self.learn(written);
         Ok(Some(look))
     }
@@ -252,9 +291,16 @@ impl Replicas {
     fn learn(&self, written: Vec<Replica>) {
         let mut known = self.lock();
         let before = std::mem::take(&mut known.others);
-        for Replica { id, url } in written.into_iter().filter(|replica| replica.id != self.0.parts.id) {
-            let missing = before.get(&id).map_or(0, |other| other.missing);
-            known.others.insert(id, Other { url, missing });
+        for row in written.into_iter().filter(|replica| replica.id != self.0.parts.id) {
+            let (address, before) = (Address::of_row(&self.0.parts.keys, &row), before.get(&row.id));
+            if address.is_none() && before.is_none_or(|before| before.address.is_some()) {
+                tracing::warn!(
+                    replica.id = %row.id,
+                    "what Postgres has of this server was not written by a server with our TOKEN_ENCRYPTION_KEY: nothing is \
+                     forwarded to it, nor taken from it (docs/REPLICAS.md)"
+                );
+            }
+            known.others.insert(row.id, Other { address, missing: before.map_or(0, |before| before.missing) });
         }
         drop(known);
         self.0.read.send_replace(());

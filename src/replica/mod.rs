@@ -4,8 +4,10 @@
 //! loses the lease for some heartbeats is taken for dead by the others: it is struck off the list in Postgres, and its agents are
 //! lost. What it still tries to write is refused there, by the fence of each agent's life.
 
+mod address;
+mod forwarding;
 mod grant;
 mod membership;
 
-pub use self::grant::{Grant, GrantRefused};
+pub use self::grant::{ForwardedCredential, ForwardingGrant, GrantRefused};
 pub use self::membership::{Beat, Replicas, ReplicasParts};

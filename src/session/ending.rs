@@ -71,6 +71,12 @@ impl Sessions {
         Ok(())
     }
 
+    /// Whether other servers know the sessions too.
+    #[must_use]
+    pub fn are_shared(&self) -> bool {
+        self.store.local_owners().is_none()
+    }
+
     /// Everybody who has sessions in this process alone; nothing where sessions are shared.
     #[must_use]
     pub fn local_owners(&self) -> Option<Vec<Owner>> {

@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::domain::{Credential, KeyRing, Principal, SessionId, StoreUnavailable, TenantScope, User, UserRole, Whose};
+use crate::domain::{Credential, KeyRing, Principal, SessionId, StoreUnavailable, TenantId, TenantScope, User, UserId, Whose};
 
 pub use self::memory::MemorySessionStore;
 pub use self::redis::RedisSessionStore;
@@ -124,8 +124,25 @@ impl Sessions {
     /// Who the bearer of `token` claims to be. Takes no more than a decryption; says nothing of whether the session lives.
     #[must_use]
     pub fn identify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
-        let claims = Claims::open(&self.keys, token)?;
-        (claims.issued_at <= now + CLOCK_SKEW && !self.is_past_end(&claims, now)).then_some(claims)
+        Claims::open(&self.keys, token).filter(|claims| self.is_current(claims, now))
+    }
+
+    /// The claims that another server read in a token, if the session may be alive. Says nothing of whether it is.
+    #[must_use]
+    pub fn claimed(
+        &self,
+        session: SessionId,
+        (tenant, user): (TenantId, UserId),
+        issued_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<Claims> {
+        // The server that was shown the token exchanges it, if its key seals no more.
+        let claims = Claims { session, tenant, user, issued_at, stale: false };
+        self.is_current(&claims, now).then_some(claims)
+    }
+
+    fn is_current(&self, claims: &Claims, now: DateTime<Utc>) -> bool {
+        claims.issued_at <= now + CLOCK_SKEW && !self.is_past_end(claims, now)
     }
 
     /// Whether the claimed session is past its absolute end.
@@ -172,14 +189,6 @@ impl Sessions {
     /// Whether a session that the store still has lets nobody in: it was ended with others, or is past the end it was given.
     fn is_over(&self, owner: Owner, id: SessionId, record: &Record, now: DateTime<Utc>) -> bool {
         record.ends_at.is_some_and(|ends_at| ends_at <= now) || self.over.includes(owner, id, record)
-    }
-
-    /// The bearer of a token whose session another server has just verified, and found to have `role`.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the session is verified, by a server that has our key")]
-    pub const fn vouched(&self, claims: &Claims, role: UserRole) -> Principal {
-        let credential = Credential::Session(claims.session);
-        Principal { scope: TenantScope::assume_verified(claims.tenant), user: claims.user, role, credential }
     }
 
     /// The token to use from now on, where the one shown was sealed by a key that seals no more: the same session, and as old.

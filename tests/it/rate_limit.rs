@@ -123,19 +123,35 @@ async fn anonymous_callers_are_counted_by_address_which_only_a_trusted_proxy_may
 }
 
 #[tokio::test]
-async fn who_makes_up_that_a_request_was_passed_on_is_limited_by_address() {
+async fn invented_grant_is_limited_by_address() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    for builder in [limited(&database, 3, 0), limited(&database, 3, 0).redis(&redis)] {
-        let server = builder.start().await;
+    let server = limited(&database, 3, 0).redis(&redis).start().await;
+    let client = server.operator().await;
+    let path = format!("/v1/agents/{}/status", uuid::Uuid::now_v7());
+    let forged = || client.send(client.request(Method::GET, &path).header("x-agentapi-forwarded", "x"));
+    // Logging in was the first.
+    for left in ["1", "0"] {
+        let answer = forged().await;
+        assert_eq!((answer.problem(421).as_str(), remaining(&answer)), ("forwarding_refused", left));
+    }
+    assert_eq!(forged().await.problem(429), "rate_limited");
+    assert_eq!(client.get("/v1/agents").await.status, 200, "the user was not charged");
+}
+
+#[tokio::test]
+async fn grant_is_ignored_where_nothing_is_forwarded() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let (alone, shared) = (limited(&database, 3, 0), limited(&database, 3, 0).redis(&redis));
+    let agent = format!("/v1/agents/{}/status", uuid::Uuid::now_v7());
+    // Where there can be no other servers, that is everywhere.
+    for (builder, path, status) in [(&alone, agent.as_str(), 404), (&alone, "/v1/agents", 200), (&shared, "/v1/agents", 200)] {
+        let server = builder.sibling().start().await;
         let client = server.operator().await;
-        let forged = || client.send(client.request(Method::GET, "/v1/agents").header("x-agentapi-passed-on", "x"));
-        // Logging in was the first.
-        for left in ["1", "0"] {
-            let answer = forged().await;
-            assert_eq!((answer.problem(401).as_str(), remaining(&answer)), ("unauthenticated", left));
+        for left in ["2", "1", "0"] {
+            let answer = client.send(client.request(Method::GET, path).header("x-agentapi-forwarded", "x")).await;
+            assert_eq!((answer.status.as_u16(), remaining(&answer)), (status, left), "{path}: the user is charged");
         }
-        assert_eq!(forged().await.problem(429), "rate_limited");
-        assert_eq!(client.get("/v1/agents").await.status, 200, "the user was not charged");
+        assert_eq!(client.get(path).await.problem(429), "rate_limited", "{path}");
     }
 }
 

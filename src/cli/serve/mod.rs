@@ -22,11 +22,11 @@ use crate::cache::{Cache, CacheStore, Directory, RedisCacheStore};
 use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
 use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
-use crate::domain::{KeyRing, ReplicaId};
+use crate::domain::{AllowedAddress, KeyRing, ReplicaId, SigningKey};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
-use crate::outbound::{AddressPolicy, GuardedResolver, Outbound, Resolvers, SystemResolver};
+use crate::outbound::{AddressPolicy, GuardedResolver, Outbound, ReplicaResolver, Resolvers, SystemResolver};
 use crate::rate_limit::{MemoryRateLimitStore, RateLimitStore, RateLimiter, RedisRateLimitStore, TenantLimitsCache};
 use crate::redis::Redis;
 use crate::replica::{Replicas, ReplicasParts};
@@ -126,15 +126,19 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
              no other server (docs/REPLICAS.md)"
         );
     }
+    let url = replica::url(&settings.replica, address);
+    let resolvers = resolvers(settings, replica::allowed_addresses(&settings.replica, &url));
     let replicas = Replicas::new(ReplicasParts {
         id: replica,
-        url: replica::url(&settings.replica, address),
+        url,
         database: opened.database.clone(),
         redis: redis.clone(),
         heartbeat: settings.replica.heartbeat,
+        keys: keys.clone(),
+        signing_key: SigningKey::generate(),
     });
     let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), lifecycle);
-    let outbound = Outbound::new(breakers.clone(), resolvers(&settings.agent));
+    let outbound = Outbound::new(breakers.clone(), resolvers);
     let agents = Supervisor::new(SupervisorParts {
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
@@ -151,12 +155,11 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
         database: opened.database.clone(),
         directory: Directory::new(opened.database.clone(), cache.clone()),
         redis,
-        sessions: Sessions::new(sessions, keys.clone(), &settings.session),
+        sessions: Sessions::new(sessions, keys, &settings.session),
         api_keys: ApiKeys::new(opened.database.clone(), cache, lifecycle.tasks().clone()),
         limiter: RateLimiter::new(rate_limits, tenant_limits, &settings.rate_limit),
         agents,
         replicas,
-        keys,
         outbound,
         breakers,
         lifecycle: lifecycle.clone(),
@@ -164,10 +167,14 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
     })
 }
 
-/// How names become addresses: those that users chose become none within the deployment, unless its operator says so.
-fn resolvers(settings: &config::Agent) -> Resolvers {
-    let policy = AddressPolicy::new(settings.remote_allowed_networks.clone());
-    Resolvers { named_by_users: Arc::new(GuardedResolver::new(SystemResolver, policy)), replicas: Arc::new(SystemResolver) }
+/// How names become addresses: those that users chose become none within the deployment, unless its operator says so, and those of
+/// other servers none but `of_replicas`.
+fn resolvers(settings: &Config, of_replicas: Vec<AllowedAddress>) -> Resolvers {
+    let policy = AddressPolicy::new(settings.agent.remote_allowed_networks.clone());
+    Resolvers {
+        named_by_users: Arc::new(GuardedResolver::new(SystemResolver, policy)),
+        replicas: Arc::new(ReplicaResolver::new(SystemResolver, of_replicas)),
+    }
 }
 
 /// Circuit breakers, shared by Redis if it is on. What others learn is asked for less often where each question is billed.

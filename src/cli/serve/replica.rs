@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config;
+use crate::domain::AllowedAddress;
 use crate::http::App;
 use crate::replica::Beat;
 
@@ -22,6 +23,12 @@ pub(super) fn url(settings: &config::Replica, address: SocketAddr) -> String {
         return format!("http://{}:{}", name.nodename().to_string_lossy(), address.port());
     }
     format!("http://{address}")
+}
+
+/// Where other servers may be: where the settings say, and at the host of this one, which is reached at `own`.
+pub(super) fn allowed_addresses(settings: &config::Replica, own: &str) -> Vec<AllowedAddress> {
+    let host = url::Url::parse(own).ok().and_then(|url| url.host_str()?.trim_matches(['[', ']']).parse().ok());
+    settings.allowed_addresses.iter().cloned().chain(host).collect()
 }
 
 /// Gives signs of life until the server stops, and gives up what the others took from it while it gave none.

@@ -6,7 +6,10 @@ mod auth;
 mod circuits;
 mod health;
 
+use std::collections::HashSet;
+
 use axum::Router;
+use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -27,6 +30,18 @@ pub(super) fn router(app: &App) -> Router {
     let (routes, document) = documented.split_for_parts();
     let open_pages = openapi::pages(document).route_layer(from_fn_with_state(app.clone(), gate::open));
     routes.merge(open_pages).with_state(app.clone())
+}
+
+/// Methods and paths of [`Access::AtOwner`].
+pub(super) fn at_owner() -> HashSet<(Method, String)> {
+    let groups = documented().into_iter().filter(|(access, _)| *access == Access::AtOwner);
+    let paths = groups.flat_map(|(_, routes)| routes.into_openapi().paths.paths);
+    let methods = |(path, item): (String, utoipa::openapi::PathItem)| {
+        let operations =
+            [(Method::GET, item.get.is_some()), (Method::POST, item.post.is_some()), (Method::DELETE, item.delete.is_some())];
+        operations.into_iter().filter(|(_, exists)| *exists).map(move |(method, _)| (method, path.clone())).collect::<Vec<_>>()
+    };
+    paths.flat_map(methods).collect()
 }
 
 /// Who may use a group of routes.

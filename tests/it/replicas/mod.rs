@@ -1,6 +1,7 @@
 //! Servers that share Redis and Postgres act as one.
 
 mod endings;
+mod forged_grants;
 mod joining;
 mod passing_on;
 

@@ -88,15 +88,15 @@ async fn servers_reach_each_other_by_names_that_are_not_for_browsers() {
 }
 
 #[tokio::test]
-async fn nobody_but_a_server_passes_requests_on() {
+async fn request_with_an_invented_grant_is_refused() {
     let (_fleet, [a, b, _c]) = Fleet::started().await;
     let client = a.operator().await;
     let agent = client.start_echo_agent().await;
-    for grant in ["", "v1", "v1.00000000.AAAA.AAAA", "true"] {
-        // With and without a token of one's own: what is said to be passed on is believed or refused.
+    for grant in ["", "v2", "v1.00000000.AAAA.AAAA", "v2.AAAA.AAAA", "true"] {
+        // With and without a token of one's own: a grant is valid, or the request is refused.
         for client in [a.anonymous(), client.clone(), client.at(&b)] {
-            let request = client.request(Method::GET, &format!("{agent}/status")).header("x-agentapi-passed-on", grant);
-            assert_eq!(client.send(request).await.problem(401), "unauthenticated", "{grant}");
+            let request = client.request(Method::GET, &format!("{agent}/status")).header("x-agentapi-forwarded", grant);
+            assert_eq!(client.send(request).await.problem(421), "forwarding_refused", "{grant}");
         }
     }
 }
@@ -127,4 +127,18 @@ async fn an_agent_that_moves_is_found_also_by_who_remembers_where_it_was() {
     client.at(&a).delete(&agent).await.ok();
     assert_eq!(at_c.get(&status).await.problem(409), "agent_not_running");
     assert_eq!(at_c.conversation(&agent).await.last(), Some(&("agent".to_owned(), "you said one".to_owned())));
+}
+
+#[tokio::test]
+async fn session_that_others_cannot_verify_is_not_forwarded() {
+    let fleet = Fleet::make().await.env("SESSION_STORAGE", "memory");
+    let [a, b, _c] = fleet.start().await;
+    let client = a.operator().await;
+    let agent = client.start_echo_agent().await;
+    let key = client.post("/v1/api-keys", json!({"name": "x"})).await.ok();
+    let key = b.anonymous().with_token(key["key"].as_str().expect("a key"));
+    let answer = b.operator().await.get(&format!("{agent}/status")).await;
+    assert_eq!(answer.problem(503), "service_unavailable");
+    assert!(answer.json()["detail"].as_str().expect("a detail").contains("SESSION_STORAGE"), "{}", answer.text);
+    assert_eq!(key.get(&format!("{agent}/status")).await.ok()["status"], "stable", "every server can verify an API key");
 }
