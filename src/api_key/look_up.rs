@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, CacheError, FILL, Kind, Policy, QUARANTINE};
+use crate::cache::{CLOCK_TOLERANCE, Cache, CacheError, FILL, Kind, Policy, QUARANTINE};
 use crate::domain::{ApiKeyId, TenantId, TenantScope, UserId, UserRole, Whose};
 use crate::postgres::{Database, DatabaseError, StoredApiKey};
 
 /// How long a process goes by what it knows, and how long Redis keeps it for others; each may be a tenth more.
 const LIFE: Duration = Duration::from_secs(10);
 
-/// The age at which nobody goes by what Postgres said any more: it was read, then in Redis, then in a process.
-const OLDEST: Duration = Duration::from_secs(FILL.as_secs() + (LIFE.as_secs() * 11).div_ceil(10) * 2);
+/// The age at which nobody goes by what Postgres said any more: it was read, then in Redis, then in a process. Whoever writes it back to
+/// Redis cannot make it younger, for its age is sealed with it; the tolerance is what that may be off by.
+const OLDEST: Duration = Duration::from_secs(FILL.as_secs() + (LIFE.as_secs() * 11).div_ceil(10) * 2 + CLOCK_TOLERANCE.as_secs());
 
 const _: () = assert!(OLDEST.as_secs() < QUARANTINE.as_secs());
 

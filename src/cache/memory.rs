@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{CacheError, CacheStore, Value};
@@ -123,7 +124,7 @@ impl CacheStore for MemoryCacheStore {
         Ok(self.find(key))
     }
 
-    async fn add(&self, key: &CacheKey, value: &Value, life: Duration) -> Result<bool, CacheError> {
+    async fn add(&self, key: &CacheKey, value: &Value, _: DateTime<Utc>, life: Duration) -> Result<bool, CacheError> {
         Ok(self.keep(key, value, life))
     }
 

@@ -16,6 +16,7 @@ mod untold;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -46,6 +47,9 @@ pub(crate) const FILL: Duration = Duration::from_secs(5);
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(30);
 
 const _: () = assert!(FILL.as_secs() * 2 < QUARANTINE.as_secs());
+
+/// How far another server's clock may be ahead for its values to be used here: so much longer they may be used.
+pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// A cache. Cheap to clone.
 #[derive(Clone)]
@@ -193,7 +197,7 @@ impl Cache {
             let _ = answer.send(Ok(Some(value)));
             return;
         }
-        let asked = Instant::now();
+        let (asked, read_at) = (Instant::now(), Utc::now());
         let value = match timeout(FILL, fill()).await {
             Ok(Ok(Some(value))) => value,
             Ok(Ok(None)) => {
@@ -214,12 +218,12 @@ impl Cache {
         lead.land(Landed::Value(Arc::clone(&bytes)));
         let _ = answer.send(Ok(Some(value)));
         // The process may have been held up since it was read.
-        let kept = if asked.elapsed() <= FILL { self.keep(policy, lead, &bytes, is_away).await } else { "late" };
+        let kept = if asked.elapsed() <= FILL { self.keep(policy, lead, &bytes, (read_at, is_away)).await } else { "late" };
         count_fill(policy, kept);
     }
 
     /// Keeps what was read, near and where it is shared, unless it may be old. Returns what came of it.
-    async fn keep(&self, policy: Policy, lead: &Lead, bytes: &Value, is_away: bool) -> &'static str {
+    async fn keep(&self, policy: Policy, lead: &Lead, bytes: &Value, (read_at, is_away): (DateTime<Utc>, bool)) -> &'static str {
         if !self.keep_near(policy, lead, bytes) {
             return "refused";
         }
@@ -227,7 +231,7 @@ impl Cache {
             None => "stored",
             // Who did not answer a moment ago is not asked again.
             Some(_) if is_away => "unavailable",
-            Some(shared) => match shared.add(lead.key(), bytes, random_life(policy.life)).await {
+            Some(shared) => match shared.add(lead.key(), bytes, read_at, random_life(policy.life)).await {
                 Ok(true) => "stored",
                 Ok(false) => "refused",
                 Err(_) => "unavailable",

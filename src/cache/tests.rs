@@ -86,7 +86,7 @@ impl CacheStore for Faulty {
         if self.unreadable { Err(CacheError::Unreadable) } else { Err(StoreUnavailable("on purpose".to_owned()).into()) }
     }
 
-    async fn add(&self, _: &CacheKey, _: &Value, _: Duration) -> Result<bool, CacheError> {
+    async fn add(&self, _: &CacheKey, _: &Value, _: DateTime<Utc>, _: Duration) -> Result<bool, CacheError> {
         self.added.fetch_add(1, Ordering::SeqCst);
         Ok(true)
     }
@@ -115,8 +115,8 @@ impl CacheStore for Away {
         self.answers()?.get(key).await
     }
 
-    async fn add(&self, key: &CacheKey, value: &Value, life: Duration) -> Result<bool, CacheError> {
-        self.answers()?.add(key, value, life).await
+    async fn add(&self, key: &CacheKey, value: &Value, read_at: DateTime<Utc>, life: Duration) -> Result<bool, CacheError> {
+        self.answers()?.add(key, value, read_at, life).await
     }
 
     async fn invalidate(&self, key: &CacheKey, quarantine: Duration) -> Result<(), CacheError> {

@@ -7,6 +7,7 @@ mod approval;
 mod cache_key;
 mod credential;
 mod cutoff;
+mod ended_session;
 mod event_id;
 mod id;
 mod keyring;
@@ -34,6 +35,7 @@ pub use self::approval::{Approval, ApprovalOption, ApprovalPolicy, ApprovalState
 pub use self::cache_key::{CacheId, CacheKey};
 pub use self::credential::Credential;
 pub use self::cutoff::{Cutoff, SessionsEnded};
+pub use self::ended_session::EndedSession;
 pub use self::event_id::{EventId, Fence};
 pub use self::id::{AgentId, ApiKeyId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Mac, MacPurpose, Opened, Purpose, RepeatedKey, Sealed, Unsealable};

@@ -23,6 +23,9 @@ use crate::replica::Replicas;
 use crate::session::Sessions;
 use crate::telemetry::Metrics;
 
+/// Ended sessions that wait for Postgres at most: some 1 MB.
+const MAX_UNWRITTEN_ENDINGS: usize = 1000;
+
 /// The running server. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<State>);
@@ -66,6 +69,7 @@ struct State {
     api_key_checks: Counters<&'static str>,
     decisions: Counters<Outcome>,
     hashing: Semaphore,
+    unwritten_endings: Arc<Semaphore>,
 }
 
 impl App {
@@ -83,6 +87,7 @@ impl App {
             api_key_checks: Counters::default(),
             decisions: Counters::default(),
             hashing: Semaphore::new(cores),
+            unwritten_endings: Arc::new(Semaphore::new(MAX_UNWRITTEN_ENDINGS)),
         }))
     }
 
@@ -111,6 +116,11 @@ impl App {
     /// Rate limit decisions.
     pub(super) fn decisions(&self) -> &Counters<Outcome> {
         &self.0.decisions
+    }
+
+    /// Places for ended sessions that Postgres could not take yet.
+    pub(super) fn unwritten_endings(&self) -> &Arc<Semaphore> {
+        &self.0.unwritten_endings
     }
 
     /// Passwords that may be hashed at once: each takes a core and 19 MiB.

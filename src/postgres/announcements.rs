@@ -1,7 +1,7 @@
 //! Telling all servers that sessions end, that rows changed, that an API key is revoked, and that a server joined: `NOTIFY` in the
 //! transaction of the change, heard once it is committed.
 //!
-//! What is heard is no more than a hint where to look. The truth is in the rows (of sessions, `users.session_epoch`), so that whoever
+//! What is heard is no more than a hint where to look. The truth is in the rows (of sessions, `users.session_epoch` and `ended_sessions`), so that whoever
 //! was not listening can find out later, and a notification that somebody else sends ends nobody's session.
 
 use std::time::Duration;
@@ -10,9 +10,11 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
 
 use super::{Database, DatabaseError};
-use crate::domain::{ApiKeyId, ReplicaId, TenantId, Whose};
+use crate::domain::{ApiKeyId, ReplicaId, SessionId, TenantId, Whose};
 
 const SESSION_ENDS: &str = "agentapi_session_ends";
+
+const SESSION_ENDED: &str = "agentapi_session_ended";
 
 const CHANGES: &str = "agentapi_changes";
 
@@ -31,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Announcement {
     /// These sessions end.
     SessionsEnd(Whose),
+    /// This session of this tenant was ended by itself. Written `tenant/session`.
+    SessionEnded(TenantId, SessionId),
     /// This changed.
     Changed(Whose),
     /// This key of this tenant is revoked. Written `tenant/key`.
@@ -43,6 +47,10 @@ impl Announcement {
     fn parse(channel: &str, payload: &str) -> Option<Self> {
         match channel {
             SESSION_ENDS => payload.parse().ok().map(Self::SessionsEnd),
+            SESSION_ENDED => {
+                let (tenant, session) = payload.split_once('/')?;
+                Some(Self::SessionEnded(tenant.parse().ok()?, session.parse().ok()?))
+            }
             CHANGES => payload.parse().ok().map(Self::Changed),
             API_KEYS => {
                 let (tenant, key) = payload.split_once('/')?;
@@ -77,7 +85,7 @@ impl Database {
         let mut listener = PgListener::connect_with(&own).await?;
         // Whoever listens must know when it did not.
         listener.eager_reconnect(false);
-        listener.listen_all([SESSION_ENDS, CHANGES, API_KEYS, REPLICA_JOINS]).await?;
+        listener.listen_all([SESSION_ENDS, SESSION_ENDED, CHANGES, API_KEYS, REPLICA_JOINS]).await?;
         Ok(Announcements { listener })
     }
 }
@@ -119,6 +127,7 @@ pub(super) async fn announce(
 ) -> Result<(), DatabaseError> {
     let (channel, payload) = match announcement {
         Announcement::SessionsEnd(whose) => (SESSION_ENDS, whose.to_string()),
+        Announcement::SessionEnded(tenant, session) => (SESSION_ENDED, format!("{tenant}/{session}")),
         Announcement::Changed(changed) => (CHANGES, changed.to_string()),
         Announcement::ApiKeyRevoked(tenant, key) => (API_KEYS, format!("{tenant}/{key}")),
         Announcement::ReplicaJoined(id) => (REPLICA_JOINS, id.to_string()),

@@ -10,6 +10,7 @@ mod announcements;
 mod api_keys;
 mod approvals;
 mod audit;
+mod ended_sessions;
 mod error;
 mod messages;
 mod queued_messages;

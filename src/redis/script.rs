@@ -15,6 +15,9 @@ use crate::config::{self, Endpoint, ScriptDialect};
 /// Opens a session.
 pub(super) static SESSION_CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/session_create_v2.lua")));
 
+/// Replaces a session's record.
+pub(super) static SESSION_REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/session_replace_v1.lua")));
+
 /// Counts requests in windows that begin with the first of them.
 pub(super) static FIXED_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fixed_window_v3.lua")));
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::operations::millis;
+use super::script::SESSION_REPLACE;
 use super::{Key, Redis};
 use crate::domain::{SessionId, StoreUnavailable, TenantId, UserId};
 
@@ -70,8 +71,9 @@ impl Redis {
     /// # Errors
     /// [`StoreUnavailable`]; it may or may not have it.
     pub async fn replace_session(&self, id: SessionId, record: &str) -> Result<(), StoreUnavailable> {
-        let mut set = redis::cmd("SET");
-        set.arg(Key::session(id)).arg(record).arg("XX").arg("KEEPTTL");
-        self.run(async |link| set.query_async(link).await).await
+        let mut call = SESSION_REPLACE.prepare_invoke();
+        call.key(Key::session(id)).arg(record);
+        self.run(async |link| call.invoke_async::<u8>(link).await).await?;
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::record::Record;
 use super::{CLOCK_SKEW, Owner, Sessions, StoredSession};
-use crate::domain::{Credential, Cutoff, Principal, SessionId, SessionsEnded, StoreUnavailable, User, Whose};
+use crate::domain::{Credential, Cutoff, EndedSession, Principal, SessionId, SessionsEnded, StoreUnavailable, User, Whose};
 
 impl Sessions {
     /// Ends one session of `principal`'s user. Returns whether there was one.
@@ -21,7 +21,26 @@ impl Sessions {
         if !is_own && !self.store.list(owner).await?.iter().any(|stored| stored.id == session) {
             return Ok(false);
         }
-        self.end_these(owner, &[session]).await.map(|ended| ended > 0)
+        let ended = self.end_these(owner, &[session]).await?;
+        self.mark_ended(owner, &[session], Duration::ZERO);
+        Ok(ended > 0)
+    }
+
+    /// Lets nobody in by a session that was ended, whatever the store has of it, and tells whoever hears of [`Sessions::endings`].
+    pub fn refuse_session(&self, ended: &EndedSession) {
+        let owner = Owner { tenant: ended.tenant, user: ended.user };
+        self.mark_ended(owner, &[ended.session], ended.age);
+        self.tell_ended(owner.sessions());
+    }
+
+    /// Refuses sessions from now on that were ended so long ago.
+    pub(super) fn mark_ended(&self, owner: Owner, sessions: &[SessionId], age: Duration) {
+        let until = Instant::now() + self.longest_life().saturating_sub(age);
+        for &session in sessions {
+            if !self.ended_by_id.insert(owner.tenant, session, until) {
+                tracing::warn!("too many sessions were ended: of this one, only the store knows that it was");
+            }
+        }
     }
 
     /// Ends every session of `principal`'s user but its own, as Postgres has written it down.

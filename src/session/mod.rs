@@ -4,6 +4,7 @@
 //! A forged token is refused without asking the store; a stolen dump of the store reveals nobody and admits nobody.
 
 mod dead;
+mod ended;
 mod ending;
 mod memory;
 mod over;
@@ -30,6 +31,7 @@ pub use self::store::{NewSession, Owner, SessionStore, StoredSession};
 pub use self::token::{Claims, Token};
 
 use self::dead::Dead;
+use self::ended::EndedSessions;
 use self::over::Over;
 use self::record::Record;
 
@@ -48,6 +50,17 @@ pub struct Session {
     pub created_at: DateTime<Utc>,
     /// When it ends unless it is used before; never later than its absolute end.
     pub expires_at: DateTime<Utc>,
+}
+
+/// A session that was opened.
+#[derive(Debug)]
+pub struct OpenedSession {
+    /// The token, for the client.
+    pub token: Token,
+    /// The session.
+    pub session: Session,
+    /// The user's oldest sessions, which ended because there were too many.
+    pub ended: Vec<SessionId>,
 }
 
 /// Why a token does not let its bearer in.
@@ -72,6 +85,7 @@ pub struct Sessions {
     ended: broadcast::Sender<Whose>,
     dead: Arc<Dead>,
     over: Arc<Over>,
+    ended_by_id: Arc<EndedSessions>,
 }
 
 impl Sessions {
@@ -90,6 +104,7 @@ impl Sessions {
             ended,
             dead: Arc::default(),
             over: Arc::default(),
+            ended_by_id: Arc::default(),
         }
     }
 
@@ -97,7 +112,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreUnavailable`]; nobody is signed in then.
-    pub async fn open(&self, user: &User, now: DateTime<Utc>) -> Result<(Token, Session), StoreUnavailable> {
+    pub async fn open(&self, user: &User, now: DateTime<Utc>) -> Result<OpenedSession, StoreUnavailable> {
         // The token tells the time to the millisecond; so does everything that is derived from it.
         let now = now.trunc_subsecs(3);
         let claims = Claims { session: SessionId::random(), tenant: user.tenant_id, user: user.id, issued_at: now, stale: false };
@@ -107,6 +122,7 @@ impl Sessions {
             role: user.role,
             created_at: now,
             ends_at: Some(ends_at),
+            fresh_until: Some(Record::fresh_until(now, self.idle, ends_at)),
             epoch: user.session_epoch,
             tenant_epoch: user.tenant_epoch,
             stale: false,
@@ -116,9 +132,10 @@ impl Sessions {
         let ended = self.store.create(new, self.cap).await?;
         if !ended.is_empty() {
             tracing::info!(user.id = %user.id, sessions = ended.len(), "the oldest sessions ended: the user has too many");
+            self.mark_ended(owner, &ended, Duration::ZERO);
             self.tell_ended(owner.sessions());
         }
-        Ok((claims.seal(&self.keys), session(&claims, now + idle)))
+        Ok(OpenedSession { token: claims.seal(&self.keys), session: session(&claims, now + idle), ended })
     }
 
     /// Who the bearer of `token` claims to be. Takes no more than a decryption; says nothing of whether the session lives.
@@ -154,7 +171,7 @@ impl Sessions {
     /// Whether the claimed session has been found to be over: [`Sessions::verify`] would find it so again. Asks no store.
     #[must_use]
     pub fn is_known_dead(&self, claims: &Claims) -> bool {
-        self.dead.knows(claims.session)
+        self.dead.knows(claims.session) || self.ended_by_id.contains(claims.tenant, claims.session)
     }
 
     /// Verifies that the claimed session lives, and lets it live on.
@@ -172,14 +189,17 @@ impl Sessions {
     #[expect(clippy::disallowed_methods, reason = "the session is verified: this is where a tenant's scope comes from")]
     async fn look_up(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(Principal, Session), SessionError> {
         let (owner, id, idle) = (Owner::of(claims), claims.session, self.idle_life(claims, now));
+        if self.ended_by_id.contains(owner.tenant, id) {
+            return Err(SessionError::Invalid);
+        }
         let sealed = self.store.touch(id, idle).await?.ok_or(SessionError::Invalid)?;
         let record = Record::open(&self.keys, owner, id, &sealed).ok_or(SessionError::Invalid)?;
         if self.is_over(owner, id, &record, now) {
             self.clear(owner, id).await;
             return Err(SessionError::Invalid);
         }
-        if record.stale {
-            self.reseal(owner, id, &sealed).await;
+        if record.stale || record.is_aging(self.idle, now) {
+            self.renew(owner, id, &record, now).await;
         }
         let scope = TenantScope::assume_verified(claims.tenant);
         let principal = Principal { scope, user: claims.user, role: record.role, credential: Credential::Session(id) };
@@ -188,7 +208,8 @@ impl Sessions {
 
     /// Whether a session that the store still has lets nobody in: it was ended with others, or is past the end it was given.
     fn is_over(&self, owner: Owner, id: SessionId, record: &Record, now: DateTime<Utc>) -> bool {
-        record.ends_at.is_some_and(|ends_at| ends_at <= now) || self.over.includes(owner, id, record)
+        let was_ended = self.ended_by_id.contains(owner.tenant, id) || self.over.includes(owner, id, record);
+        was_ended || record.is_past(now)
     }
 
     /// The token to use from now on, where the one shown was sealed by a key that seals no more: the same session, and as old.
@@ -203,12 +224,13 @@ impl Sessions {
         &self.keys
     }
 
-    /// Seals a living session's record, which another key sealed, by the current key: one more call to the store, once a session and
-    /// rotation. That it fails costs nothing: the next use tries again.
-    async fn reseal(&self, owner: Owner, session: SessionId, record: &str) {
-        let Ok(Some(resealed)) = Record::reseal(&self.keys, owner, session, record) else { return };
-        if let Err(error) = self.store.replace(session, resealed).await {
-            tracing::debug!(%error, "a session's record is still sealed by an old key");
+    /// Seals a living session's record again, with the time of now: one more call to the store, once in a quarter of the time that an
+    /// unused session lives, or after a change of keys. That it fails costs nothing: the next use tries again.
+    async fn renew(&self, owner: Owner, session: SessionId, record: &Record, now: DateTime<Utc>) {
+        let ends_at = record.ends_at.unwrap_or(record.created_at + self.absolute);
+        let renewed = Record { fresh_until: Some(Record::fresh_until(now, self.idle, ends_at)), ..*record };
+        if let Err(error) = self.store.replace(session, renewed.seal(&self.keys, owner, session)).await {
+            tracing::debug!(%error, "a session's record was not sealed again");
         }
     }
 
@@ -238,6 +260,7 @@ impl Sessions {
     /// [`StoreUnavailable`].
     pub async fn prune(&self, interval: Duration) -> Result<u64, StoreUnavailable> {
         self.over.prune(Instant::now());
+        self.ended_by_id.prune(Instant::now());
         self.store.prune(interval).await
     }
 

@@ -58,7 +58,15 @@ mod tests {
     const LIFE: Duration = Duration::from_secs(100);
 
     fn record(epoch: i64, tenant_epoch: i64) -> Record {
-        Record { role: UserRole::Member, created_at: Utc::now(), ends_at: None, epoch, tenant_epoch, stale: false }
+        Record {
+            role: UserRole::Member,
+            created_at: Utc::now(),
+            ends_at: None,
+            fresh_until: None,
+            epoch,
+            tenant_epoch,
+            stale: false,
+        }
     }
 
     fn ended(whose: Whose, epoch: i64, spared: Option<SessionId>) -> SessionsEnded {

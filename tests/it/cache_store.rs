@@ -7,6 +7,7 @@ use agentapi::cache::{CacheError, CacheStore, MemoryCacheStore, RedisCacheStore,
 use agentapi::config::Config;
 use agentapi::domain::{CacheKey, KeyRing, TenantId, UserId};
 use agentapi::redis::Redis;
+use chrono::{TimeDelta, Utc};
 
 use crate::support::{TestRedis, Upstash, eventually};
 
@@ -72,13 +73,13 @@ async fn any_bytes_are_kept_under_their_key(store: &dyn CacheStore) {
     let keys: Vec<CacheKey> = values.iter().map(|_| key()).collect();
     for (key, value) in keys.iter().zip(&values) {
         assert_eq!(get(store, key).await, None);
-        assert!(store.add(key, value, LIFE).await.expect("added"));
+        assert!(store.add(key, value, Utc::now(), LIFE).await.expect("added"));
     }
     for (key, value) in keys.iter().zip(&values) {
         assert_eq!(get(store, key).await.as_ref(), Some(value));
     }
     let (tenant, id) = (TenantId::new(), UserId::new());
-    assert!(store.add(&CacheKey::new(tenant, "user", &id), &value("ours"), LIFE).await.expect("added"));
+    assert!(store.add(&CacheKey::new(tenant, "user", &id), &value("ours"), Utc::now(), LIFE).await.expect("added"));
     for other in [CacheKey::new(TenantId::new(), "user", &id), CacheKey::new(tenant, "tenant", &id)] {
         assert_eq!(get(store, &other).await, None);
     }
@@ -86,28 +87,30 @@ async fn any_bytes_are_kept_under_their_key(store: &dyn CacheStore) {
 
 async fn the_first_value_stays_until_its_life_ends(store: &dyn CacheStore) {
     let (long, short) = (key(), key());
-    assert!(store.add(&long, &value("one"), LIFE).await.expect("added"));
-    assert!(!store.add(&long, &value("two"), LIFE).await.expect("asked"));
+    assert!(store.add(&long, &value("one"), Utc::now(), LIFE).await.expect("added"));
+    assert!(!store.add(&long, &value("two"), Utc::now(), LIFE).await.expect("asked"));
     assert_eq!(get(store, &long).await, Some(value("one")));
-    assert!(store.add(&short, &value("one"), SHORT).await.expect("added"));
+    assert!(store.add(&short, &value("one"), Utc::now(), SHORT).await.expect("added"));
     eventually("it expires", || async { get(store, &short).await.is_none().then_some(()) }).await;
-    assert!(store.add(&short, &value("two"), LIFE).await.expect("added"));
+    assert!(store.add(&short, &value("two"), Utc::now(), LIFE).await.expect("added"));
     assert_eq!(get(store, &short).await, Some(value("two")));
 }
 
 async fn what_is_invalidated_is_gone_and_not_taken_for_a_while(store: &dyn CacheStore) {
     let (there, absent, other) = (key(), key(), key());
     for key in [&there, &other] {
-        assert!(store.add(key, &value("old"), LIFE).await.expect("added"));
+        assert!(store.add(key, &value("old"), Utc::now(), LIFE).await.expect("added"));
     }
     for key in [&there, &absent] {
         store.invalidate(key, LIFE).await.expect("invalidated");
         assert_eq!(get(store, key).await, None);
-        assert!(!store.add(key, &value("old"), LIFE).await.expect("asked"));
+        assert!(!store.add(key, &value("old"), Utc::now(), LIFE).await.expect("asked"));
         assert_eq!(get(store, key).await, None);
         store.invalidate(key, SHORT).await.expect("invalidated again");
-        eventually("it is taken again", || async { store.add(key, &value("new"), LIFE).await.expect("asked").then_some(()) })
-            .await;
+        eventually("it is taken again", || async {
+            store.add(key, &value("new"), Utc::now(), LIFE).await.expect("asked").then_some(())
+        })
+        .await;
         assert_eq!(get(store, key).await, Some(value("new")));
     }
     assert_eq!(get(store, &other).await, Some(value("old")));
@@ -121,7 +124,7 @@ async fn in_redis_a_value_opens_under_its_own_key_by_a_key_of_the_ring_and_not_o
     let (ours, rotated, foreign) =
         (on(&ring()), on(&KeyRing::with_others(&[8; 32], [&[7; 32]]).expect("two keys")), on(&KeyRing::new(&[9; 32])));
     let (one, two) = (key(), key());
-    assert!(ours.add(&one, &value("ada@example.org"), LIFE).await.expect("added"));
+    assert!(ours.add(&one, &value("ada@example.org"), Utc::now(), LIFE).await.expect("added"));
     assert_eq!(get(&rotated, &one).await, Some(value("ada@example.org")));
     let unreadable = async |store: &RedisCacheStore, key: &CacheKey| {
         let answer = store.get(key).await;
@@ -143,6 +146,24 @@ async fn in_redis_a_value_opens_under_its_own_key_by_a_key_of_the_ring_and_not_o
 }
 
 #[tokio::test]
+async fn value_in_redis_is_refused_when_older_than_its_life() {
+    let redis = TestRedis::start().await;
+    let store = store(&[("REDIS_URL", &redis.url()), ("REDIS_COMMAND_TIMEOUT", "20s")], &ring());
+    let life = Duration::from_secs(10);
+    // Reading may take 5 seconds, and a clock may be 2 seconds ahead.
+    for (age, is_current) in [(0, true), (13, true), (16, false), (3600, false), (-1, true), (-60, false)] {
+        let key = key();
+        assert!(store.add(&key, &value("one"), Utc::now() - TimeDelta::seconds(age), life).await.expect("added"));
+        let found = store.get(&key).await;
+        if is_current {
+            assert_eq!(found.expect("current"), Some(value("one")), "{age} s old");
+        } else {
+            assert!(matches!(found, Err(CacheError::Expired)), "{age} s old: {found:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_hung_redis_is_waited_for_no_longer_than_it_may_take() {
     let redis = TestRedis::start().await;
     let store = store(&[("REDIS_URL", &redis.url()), ("REDIS_COMMAND_TIMEOUT", "200ms")], &ring());
@@ -151,7 +172,7 @@ async fn a_hung_redis_is_waited_for_no_longer_than_it_may_take() {
     redis.hang();
     let start = Instant::now();
     assert!(matches!(store.get(&key).await, Err(CacheError::Unavailable(_))));
-    assert!(matches!(store.add(&key, &value("one"), LIFE).await, Err(CacheError::Unavailable(_))));
+    assert!(matches!(store.add(&key, &value("one"), Utc::now(), LIFE).await, Err(CacheError::Unavailable(_))));
     assert!(matches!(store.invalidate(&key, LIFE).await, Err(CacheError::Unavailable(_))));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     redis.resume();

@@ -39,6 +39,7 @@ mod redis_faults;
 mod redis_refusals;
 mod redis_user;
 mod redis_waits;
+mod redis_written_back;
 mod remote_agents;
 mod replicas;
 mod rest;

@@ -31,6 +31,7 @@ async fn every_table_has_its_tenant_first_and_forced_row_level_security() {
         "api_keys",
         "approvals",
         "audit_entries",
+        "ended_sessions",
         "messages",
         "queued_messages",
         "replicas",

@@ -156,6 +156,18 @@ async fn many_log_ins_at_once_never_exceed_the_cap<S: SessionStore>(store: &S) {
     assert!(ended.iter().all(|id| !living.contains(id)));
 }
 
+#[tokio::test]
+async fn record_is_replaced_in_a_full_redis() {
+    let redis = TestRedis::start().await;
+    let (store, new) = (store(&[("REDIS_URL", &redis.url())]), session(owner(), 0));
+    open(&store, &new).await;
+    let mut full = redis::cmd("CONFIG");
+    full.arg("SET").arg("maxmemory").arg("1").query_async::<()>(&mut redis.connect().await).await.expect("set");
+    assert!(store.create(session(owner(), 0), CAP).await.is_err(), "it is full");
+    store.replace(new.id, "resealed".to_owned()).await.expect("replaced");
+    assert_eq!(store.touch(new.id, LIFE).await.expect("asked").as_deref(), Some("resealed"));
+}
+
 /// Versions before scored sessions by their latest end.
 #[tokio::test]
 async fn what_an_older_version_put_into_the_index_is_older() {

@@ -156,4 +156,12 @@ async fn who_logs_out_is_out_though_it_cannot_be_written_down() {
     assert_eq!(three.delete("/v1/auth/sessions").await.status.as_u16(), 500);
     connection.execute("GRANT INSERT ON audit_entries TO agentapi_app").await.expect("granted");
     assert_eq!(three.delete("/v1/auth/sessions").await.status, 204);
+    // What could not be written is written once it can be.
+    eventually("both are in the audit log", || async {
+        let written = "SELECT count(*) FROM ended_sessions JOIN audit_entries ON subject = replace(session_id::text, '-', '')
+                       WHERE action = 'session.end'";
+        let written: i64 = sqlx::query_scalar(written).fetch_one(&mut database.connect().await).await.expect("a count");
+        (written == 2).then_some(())
+    })
+    .await;
 }

@@ -82,6 +82,11 @@ impl Follower {
             match announcements.next().await? {
                 // Where Postgres does not say which sessions, it is asked again by whoever catches up.
                 Announcement::SessionsEnd(whose) => self.end_heard(whose).await?,
+                Announcement::SessionEnded(tenant, session) => {
+                    if let Some(ended) = self.database.users(operator::scope(tenant)).ended_session(session).await? {
+                        self.sessions.refuse_session(&ended);
+                    }
+                }
                 // Who gets in comes first.
                 Announcement::Changed(changed) => {
                     tokio::join!(self.api_keys.changed(changed), self.directory.changed(changed));
@@ -97,8 +102,12 @@ impl Follower {
         let within = self.sessions.longest_life();
         for tenant in self.database.tenants().sessions_ended(within).await? {
             self.sessions.refuse(&tenant);
-            for user in self.database.users(operator::scope(tenant.whose.tenant())).sessions_ended(within).await? {
+            let users = self.database.users(operator::scope(tenant.whose.tenant()));
+            for user in users.sessions_ended(within).await? {
                 self.sessions.refuse(&user);
+            }
+            for session in users.ended_sessions(within).await? {
+                self.sessions.refuse_session(&session);
             }
         }
         self.end(self.sessions.local_owners().unwrap_or_default()).await

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::record_end;
+use super::ended;
 use crate::domain::{Principal, SessionId};
 use crate::http::App;
 use crate::http::extract::Path;
@@ -28,7 +28,7 @@ pub(super) async fn end_session(
     if !app.sessions.end(&principal, session).await? {
         return Err(Problem::new(Code::NotFound));
     }
-    record_end(&app, &principal, session).await;
+    ended::record(&app, principal.scope, principal.user, vec![session]).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -9,12 +9,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{SessionBody, TenantBody, UserBody};
+use super::{SessionBody, TenantBody, UserBody, ended};
 use crate::domain::{Email, PasswordHash, Slug, Tenant, TenantId, TenantScope, User};
 use crate::http::client_ip::ClientIp;
 use crate::http::extract::Json;
 use crate::http::problem::{Code, Problem, ProblemBody};
 use crate::http::{App, limit};
+use crate::session::OpenedSession;
 
 /// Who wants to sign in.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -61,7 +62,8 @@ pub(super) async fn login(
         }
     }
     let (tenant, user) = authenticate(&app, request).await?.ok_or(Problem::new(Code::InvalidCredentials))?;
-    let (token, session) = app.sessions.open(&user, Utc::now()).await?;
+    let OpenedSession { token, session, ended } = app.sessions.open(&user, Utc::now()).await?;
+    ended::record(&app, scope(tenant.id), user.id, ended).await;
     let recorded = app.database.users(scope(tenant.id)).record_login(&user, session.id).await;
     if !matches!(recorded, Ok(true)) {
         app.sessions.withdraw(&user, session.id).await?;

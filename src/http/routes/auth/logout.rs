@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::record_end;
+use super::ended;
 use crate::domain::Principal;
 use crate::http::App;
 use crate::http::problem::{Problem, ProblemBody};
@@ -21,6 +21,6 @@ pub(super) async fn logout(
     Extension(session): Extension<Session>,
 ) -> Result<StatusCode, Problem> {
     app.sessions.end(&principal, session.id).await?;
-    record_end(&app, &principal, session.id).await;
+    ended::record(&app, principal.scope, principal.user, vec![session.id]).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! Signing in and out.
 
 mod end_session;
+mod ended;
 mod list_sessions;
 mod login;
 mod logout;
@@ -14,9 +15,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::cache::{TenantProfile, UserProfile};
-use crate::domain::{Principal, SessionId, Tenant, User, UserRole};
+use crate::domain::{Tenant, User, UserRole};
 use crate::http::App;
-use crate::postgres::{Action, AuditEntry};
 use crate::session::Session;
 
 pub(super) fn open_routes() -> OpenApiRouter<App> {
@@ -29,15 +29,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(session::get_session))
         .routes(routes!(list_sessions::list_sessions, end_session::end_other_sessions))
         .routes(routes!(end_session::end_session))
-}
-
-/// Writes down that a session was ended. It has ended, whether or not that can be written: told of a failure, its user would try again,
-/// and be told that there is no such session.
-async fn record_end(app: &App, principal: &Principal, session: SessionId) {
-    let entry = AuditEntry::by(principal.user, Action::SessionEnd, session.to_string());
-    if let Err(error) = app.database.record(principal.scope, &entry).await {
-        tracing::error!(%error, user.id = %principal.user, %session, "a session ended, and that is not in the audit log");
-    }
 }
 
 /// A session.
