@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use agentapi::circuit_breaker::{CircuitBreakers, RedisCircuitStore};
 use agentapi::config::{self, Config};
-use agentapi::domain::{AgentId, Service};
+use agentapi::domain::{AgentId, KeyRing, Service};
 use agentapi::outbound::{Body, Call, Outbound, OutboundError, Resolvers, Timeouts, around};
 use agentapi::redis::Redis;
 use agentapi::telemetry;
@@ -97,7 +97,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Table, Failure> {
 /// Breakers as a server has them that shares `redis`.
 fn shared_breakers(redis: &TestRedis) -> Result<Option<CircuitBreakers>, Failure> {
     let settings = Config::from_variables(&BTreeMap::from([("REDIS_URL".to_owned(), redis.url())]))?;
-    let store = Arc::new(RedisCircuitStore::new(Redis::new(&settings.redis)?));
+    let store = Arc::new(RedisCircuitStore::new(Redis::new(&settings.redis)?, KeyRing::new(&[7; 32])));
     let peek = Some(Duration::from_secs(1));
     Ok(CircuitBreakers::new(store, &settings.circuit_breaker, peek, TaskTracker::new()))
 }

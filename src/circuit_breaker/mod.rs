@@ -8,12 +8,14 @@
 //!                                                                            -> store (what all know: told of failures only)
 //! ```
 
+mod batch;
 mod breakers;
 mod layer;
 mod machine;
 mod memory;
 mod permit;
 mod redis;
+mod sealed;
 mod sharing;
 mod store;
 mod view;

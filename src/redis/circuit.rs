@@ -1,88 +1,85 @@
-//! Circuits in Redis: one script for whatever happens to one, one command to look at many.
+//! Circuits in Redis: opaque values, replaced only if they are what the caller knows; one command to look at many.
 
 use redis::{RedisResult, Value};
 
-use super::script::CIRCUIT;
+use super::script::CIRCUIT_SWAP;
 use super::{Key, Redis};
 use crate::domain::{Service, StoreUnavailable};
 
-/// What the script is told, as its header has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CircuitCall {
-    /// What happens.
-    pub operation: &'static str,
-    /// The generation that the caller last saw.
-    pub seen: u64,
-    /// Failures that open it.
-    pub failure_threshold: u32,
-    /// Successes that close it.
-    pub success_threshold: u32,
-    /// How long it is open first, in milliseconds.
-    pub open_ms: u64,
-    /// How much longer if it opens now, in thousandths.
-    pub jitter: u32,
-    /// How long its state is kept, in milliseconds.
+/// A new value of a circuit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitValue {
+    /// The value.
+    pub text: String,
+    /// How long it is kept, in milliseconds.
     pub life_ms: u64,
-    /// Most probes under way at once.
-    pub max_probes: usize,
-    /// What the operation needs beside.
-    pub operands: [u64; 2],
+    /// What becomes of the service on the list of those whose circuit is not closed.
+    pub listing: Listing,
 }
 
-/// What the script says, as its header has it.
+/// Whether a service is put on the list of those whose circuit is not closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CircuitReply {
-    /// Whether the caller may call.
-    pub admitted: bool,
-    /// 0 closed, 1 open, 2 half-open.
-    pub phase: u8,
-    /// The circuit's generation.
-    pub generation: u64,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Successes of probes.
-    pub successes: u32,
-    /// Times that it opened in a row.
-    pub opens: u32,
-    /// Milliseconds until asking to probe may help.
-    pub wait_ms: u64,
+pub enum Listing {
+    /// It is put on the list.
+    Add,
+    /// It is taken off.
+    Remove,
+    /// The list stays as it is.
+    Keep,
 }
 
-type Numbers = (u8, u8, u64, u32, u32, u32, u64);
-
-impl From<Numbers> for CircuitReply {
-    fn from((admitted, phase, generation, failures, successes, opens, wait_ms): Numbers) -> Self {
-        Self { admitted: admitted == 1, phase, generation, failures, successes, opens, wait_ms }
-    }
+/// What came of an attempt to replace a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swapped {
+    /// The value was as expected, and was replaced if there was a new one.
+    Done,
+    /// Another value is there, or none.
+    Found(Option<String>),
 }
 
 impl Redis {
-    /// Lets something happen to the circuit of `service`.
-    ///
-    /// # Errors
-    /// [`StoreUnavailable`]; it may or may not have happened.
-    pub async fn circuit(&self, service: Service, call: &CircuitCall) -> Result<CircuitReply, StoreUnavailable> {
-        let mut script = CIRCUIT.prepare_invoke();
-        script.key(Key::circuit(service)).key(Key::circuits());
-        script.arg(call.operation).arg(call.seen).arg(call.failure_threshold).arg(call.success_threshold);
-        script.arg(call.open_ms).arg(call.jitter).arg(call.life_ms).arg(call.max_probes).arg(service.to_string());
-        script.arg(&call.operands);
-        let numbers: Numbers = self.run(async |link| script.invoke_async(link).await).await?;
-        Ok(numbers.into())
-    }
-
-    /// The circuits of `services` that Redis knows, as generation and failures, and whether they are closed: one command.
+    /// Redis' time in milliseconds since 1970: a round trip only where it is not known.
     ///
     /// # Errors
     /// [`StoreUnavailable`].
-    pub async fn circuit_values(&self, services: &[Service]) -> Result<Vec<Option<(bool, u64, u32)>>, StoreUnavailable> {
+    pub async fn time_ms(&self) -> Result<u64, StoreUnavailable> {
+        Ok(self.run(async |link| self.time(link).await).await? / 1000)
+    }
+
+    /// Replaces the value of the circuit of `service` by `new` if it is `expected`; without `new`, only looks whether it is.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`]; it may or may not have been replaced.
+    pub async fn swap_circuit(
+        &self,
+        service: Service,
+        expected: Option<&str>,
+        new: Option<&CircuitValue>,
+    ) -> Result<Swapped, StoreUnavailable> {
+        let mut call = CIRCUIT_SWAP.prepare_invoke();
+        call.key(Key::circuit(service)).key(Key::circuits());
+        let listing = match new.map(|new| new.listing) {
+            Some(Listing::Add) => "1",
+            Some(Listing::Remove) => "0",
+            Some(Listing::Keep) | None => "",
+        };
+        call.arg(expected.unwrap_or_default()).arg(new.map_or("", |new| new.text.as_str()));
+        call.arg(new.map_or(0, |new| new.life_ms.max(1))).arg(service.to_string()).arg(listing);
+        let (is_done, found): (bool, String) = self.run(async |link| call.invoke_async(link).await).await?;
+        Ok(if is_done { Swapped::Done } else { Swapped::Found(Some(found).filter(|found| !found.is_empty())) })
+    }
+
+    /// The values of the circuits of `services`: one command.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`].
+    pub async fn circuit_values(&self, services: &[Service]) -> Result<Vec<Option<String>>, StoreUnavailable> {
         if services.is_empty() {
             return Ok(Vec::new());
         }
         let mut command = redis::cmd("MGET");
         command.arg(services.iter().map(|&service| Key::circuit(service)).collect::<Vec<_>>());
-        let values: Vec<Option<String>> = self.run(async |link| command.query_async(link).await).await?;
-        Ok(values.iter().map(|value| parse(value.as_deref()?)).collect())
+        self.run(async |link| command.query_async(link).await).await
     }
 
     /// Services whose circuit is not closed, by their texts, after `after`, at most `limit`. Some may have been forgotten since.
@@ -110,10 +107,4 @@ impl Redis {
         self.run(async |link| -> RedisResult<Value> { command.query_async(link).await }).await?;
         Ok(())
     }
-}
-
-fn parse(value: &str) -> Option<(bool, u64, u32)> {
-    let mut parts = value.split(':');
-    let closed = parts.next()? == "closed";
-    Some((closed, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

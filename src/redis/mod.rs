@@ -31,7 +31,7 @@ use crate::config::{self, Endpoint, Protocol};
 use crate::domain::StoreUnavailable;
 
 pub use self::budget::{inherited, of_request};
-pub use self::circuit::{CircuitCall, CircuitReply};
+pub use self::circuit::{CircuitValue, Listing, Swapped};
 pub use self::key::Key;
 pub use self::operations::SessionEntry;
 pub use self::rate_limit::{Limited, RateLimitScript};

@@ -27,8 +27,8 @@ pub(super) static SLIDING_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::ne
 /// Takes tokens from buckets.
 pub(super) static TOKEN_BUCKET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/token_bucket_v2.lua")));
 
-/// Lets something happen to a circuit.
-pub(super) static CIRCUIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/circuit_v1.lua")));
+/// Replaces the value of a circuit.
+pub(super) static CIRCUIT_SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/circuit_swap_v1.lua")));
 
 /// The line that lets Upstash lock the declared keys instead of the whole database.
 const KEY_LOCKING: &str = "#!lua flags=allow-key-locking\n";

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use agentapi::circuit_breaker::{Answer, CircuitStore, Event, MemoryCircuitStore, Phase, Policy, RedisCircuitStore, Snapshot};
 use agentapi::config::Config;
-use agentapi::domain::{AgentId, Service};
+use agentapi::domain::{AgentId, KeyRing, Service};
 use agentapi::redis::Redis;
 use futures_util::future::join_all;
 
-use crate::support::{TestRedis, Upstash};
+use crate::support::{TestRedis, Upstash, eventually};
 
 /// So long that nothing ends by itself while the test runs.
 const LONG: Policy = Policy { failure_threshold: 5, success_threshold: 2, open_ms: 60_000 };
@@ -231,9 +231,14 @@ async fn lists_what_is_not_closed(store: &dyn CircuitStore) {
 
 /// A store that servers with these settings share.
 fn store(variables: &[(&str, &str)]) -> RedisCircuitStore {
+    store_with(variables, KeyRing::new(&[7; 32]))
+}
+
+/// The same with other keys.
+fn store_with(variables: &[(&str, &str)], keys: KeyRing) -> RedisCircuitStore {
     let mut variables: BTreeMap<_, _> = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     variables.insert("REDIS_COMMAND_TIMEOUT".to_owned(), "10s".to_owned());
-    RedisCircuitStore::new(Redis::new(&Config::from_variables(&variables).expect("valid").redis).expect("an endpoint"))
+    RedisCircuitStore::new(Redis::new(&Config::from_variables(&variables).expect("valid").redis).expect("an endpoint"), keys)
 }
 
 #[tokio::test]
@@ -265,10 +270,8 @@ async fn rest_conforms() {
     conforms(&[&one, &two, &three]).await;
 }
 
-/// Servers with clocks that differ agree, because nobody's clock is asked: how long ago something was is what is gone of its key's
-/// life.
 #[tokio::test]
-async fn no_clock_is_told_or_asked() {
+async fn change_is_one_call_that_says_no_time_of_day() {
     let redis = TestRedis::start().await;
     let upstash = Upstash::start(&redis).await;
     let rest = store(&[
@@ -281,19 +284,85 @@ async fn no_clock_is_told_or_asked() {
     upstash.take_seen();
     let (_, commands) = redis.commands_of(fails(&rest, service, 0, 4, &LONG)).await;
     let expected: BTreeMap<String, u64> =
-        ["evalsha", "get", "pexpire", "pttl", "set", "zadd", "zremrangebyrank"].map(|name| (name.to_owned(), 1)).into();
-    assert_eq!(commands, expected);
+        ["evalsha", "get", "pexpire", "set", "zadd", "zremrangebyrank"].map(|name| (name.to_owned(), 1)).into();
+    assert_eq!(commands, expected, "the clock of Redis is known already");
     let told: Vec<String> = upstash.take_seen().into_iter().flat_map(|seen| seen.commands).flatten().collect();
     let largest = told.iter().filter_map(|argument| argument.parse::<u64>().ok()).max();
-    assert_eq!(largest, Some(LONG.life_ms()), "no time of day: {told:?}");
-    // The key says how long it has to live, and nothing else; one that somebody let live for ever is as good as forgotten.
-    let mut connection = redis.connect().await;
-    let key = format!("circuit:{service}");
-    redis::cmd("PERSIST").arg(&key).query_async::<()>(&mut connection).await.expect("persisted");
-    assert_eq!(apply(&rest, service, 0, Event::Peek, &LONG).await.circuit.phase, Phase::Closed);
-    fails(&rest, service, 1, 5, &LONG).await;
-    let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.expect("a life");
-    assert!(left > 0, "{left}");
+    assert_eq!(largest, Some(LONG.life_ms()), "times are within the authenticated value: {told:?}");
+}
+
+async fn write(redis: &TestRedis, service: Service, value: &str) {
+    let mut set = redis::cmd("SET");
+    set.arg(format!("circuit:{service}")).arg(value).arg("EX").arg(3600);
+    set.query_async::<()>(&mut redis.connect().await).await.expect("written");
+}
+
+async fn read(redis: &TestRedis, service: Service) -> String {
+    redis::cmd("GET").arg(format!("circuit:{service}")).query_async(&mut redis.connect().await).await.expect("a value")
+}
+
+#[tokio::test]
+async fn value_that_no_server_wrote_is_ignored_and_replaced() {
+    let redis = TestRedis::start().await;
+    let url = redis.url();
+    let ours = store(&[("REDIS_URL", &url)]);
+    let foreign = store_with(&[("REDIS_URL", &url)], KeyRing::new(&[8; 32]));
+    let other = service();
+    let opened = fails(&ours, other, 0, 5, &LONG).await;
+    assert_eq!(opened.phase, Phase::Open);
+    let of_another = read(&redis, other).await;
+    let stranger = service();
+    fails(&foreign, stranger, 0, 5, &LONG).await;
+    let by_another = read(&redis, stranger).await;
+    for value in
+        ["open:5:0:0:1:3600000:3600000:", "", "c2.AAAA.open:5:0:0:1:9999999999999:9999999999999:1:", &of_another, &by_another]
+    {
+        let service = service();
+        write(&redis, service, value).await;
+        assert_eq!(ours.peek(&[service], &LONG).await.expect("an answer"), [None], "{value}");
+        assert!(apply(&ours, service, 0, Event::Peek, &LONG).await.circuit.phase == Phase::Closed, "{value}");
+        let counted = fails(&ours, service, 0, 2, &LONG).await;
+        assert_eq!((counted.phase, counted.failures), (Phase::Closed, 2), "{value}");
+        assert_eq!(ours.peek(&[service], &LONG).await.expect("an answer"), [Some(counted)], "{value}");
+    }
+    // A value of another type.
+    let service = service();
+    let mut push = redis::cmd("LPUSH");
+    push.arg(format!("circuit:{service}")).arg(1).query_async::<()>(&mut redis.connect().await).await.expect("a list");
+    assert_eq!(ours.peek(&[service], &LONG).await.expect("an answer"), [None]);
+    assert_eq!(fails(&ours, service, 0, 2, &LONG).await.failures, 2);
+}
+
+#[tokio::test]
+async fn value_written_back_is_ignored_by_who_knows_a_newer_one() {
+    let redis = TestRedis::start().await;
+    let store = store(&[("REDIS_URL", &redis.url())]);
+    let service = service();
+    fails(&store, service, 0, 5, &LONG).await;
+    let open = read(&redis, service).await;
+    // Soon after, it may as well be that two servers know the time of Redis differently.
+    eventually("it is closed, and stays so", || async {
+        apply(&store, service, 1, Event::Reset, &LONG).await;
+        write(&redis, service, &open).await;
+        let answer = apply(&store, service, 1, Event::Acquire(1, LEASE_MS), &LONG).await;
+        (answer.circuit.phase != Phase::Open).then_some(())
+    })
+    .await;
+    write(&redis, service, &open).await;
+    assert_eq!(store.peek(&[service], &LONG).await.expect("an answer"), [None]);
+}
+
+#[tokio::test]
+async fn previous_key_authenticates_values_while_keys_are_changed() {
+    let redis = TestRedis::start().await;
+    let url = redis.url();
+    let on = |keys| store_with(&[("REDIS_URL", &url)], keys);
+    let (old, both) = (on(KeyRing::new(&[7; 32])), on(KeyRing::with_others(&[8; 32], [&[7; 32]]).expect("two keys")));
+    let next = on(KeyRing::with_others(&[7; 32], [&[8; 32]]).expect("two keys"));
+    let service = service();
+    fails(&old, service, 0, 2, &LONG).await;
+    assert_eq!(fails(&both, service, 0, 1, &LONG).await.failures, 3);
+    assert_eq!(fails(&next, service, 0, 1, &LONG).await.failures, 4);
 }
 
 #[tokio::test]

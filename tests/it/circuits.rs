@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentapi::circuit_breaker::{CircuitBreakers, Outcome, RedisCircuitStore, Refusal};
 use agentapi::config::Config;
-use agentapi::domain::{AgentId, Service};
+use agentapi::domain::{AgentId, KeyRing, Service};
 use agentapi::redis::Redis;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn replica(redis: &TestRedis) -> CircuitBreakers {
     let variables = BTreeMap::from([("REDIS_URL".to_owned(), redis.url())]);
     let settings = Config::from_variables(&variables).expect("valid");
-    let store = Arc::new(RedisCircuitStore::new(Redis::new(&settings.redis).expect("an endpoint")));
+    let store = Arc::new(RedisCircuitStore::new(Redis::new(&settings.redis).expect("an endpoint"), KeyRing::new(&[0x77; 32])));
     let peek = Some(Duration::from_millis(20));
     CircuitBreakers::new(store, &settings.circuit_breaker, peek, TaskTracker::new()).expect("they are on")
 }
@@ -45,7 +45,7 @@ fn services(page: &Value) -> Vec<String> {
 #[tokio::test]
 async fn operators_see_the_circuits_of_all_replicas_and_close_them() {
     let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
-    let server = ServerBuilder::new(&database).redis(&redis).start().await;
+    let server = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"7".repeat(64)).start().await;
     let operator = server.operator().await;
     let none = json!({"items": [], "next": null, "shared": true});
     assert_eq!(operator.get("/v1/circuits").await.ok(), none);

@@ -11,7 +11,6 @@ mod auth;
 mod cache;
 mod cache_store;
 mod circuit_breakers;
-mod circuit_scripts;
 mod circuit_stores;
 mod circuits;
 mod command_budget;

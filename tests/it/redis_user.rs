@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentapi::circuit_breaker::{CircuitBreakers, Outcome, RedisCircuitStore};
 use agentapi::config::Config;
-use agentapi::domain::{AgentId, Service};
+use agentapi::domain::{AgentId, KeyRing, Service};
 use agentapi::redis::Redis;
 use redis::Value;
 use tokio_util::task::TaskTracker;
@@ -52,7 +52,7 @@ async fn a_users_day(client: &Client, others: [Client; 2]) {
 async fn a_circuit_opens(url: &str) -> Service {
     let variables = BTreeMap::from([("REDIS_URL".to_owned(), url.to_owned())]);
     let settings = Config::from_variables(&variables).expect("valid");
-    let store = Arc::new(RedisCircuitStore::new(Redis::new(&settings.redis).expect("an endpoint")));
+    let store = Arc::new(RedisCircuitStore::new(Redis::new(&settings.redis).expect("an endpoint"), KeyRing::new(&[0x77; 32])));
     let breakers = CircuitBreakers::new(store, &settings.circuit_breaker, None, TaskTracker::new()).expect("they are on");
     let service = Service::Agent(AgentId::new());
     while let Ok(permit) = breakers.admit(service, Duration::from_secs(60)).await {
@@ -68,6 +68,7 @@ async fn a_user_of_redis_with_the_rights_of_the_page_is_enough() {
     let builder = ServerBuilder::new(&database)
         .env("REDIS_URL", &url)
         .env("REDIS_COMMAND_TIMEOUT", "20s")
+        .env("TOKEN_ENCRYPTION_KEY", &"7".repeat(64))
         .env("RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE", "25")
         .env("RATE_LIMIT_TENANT_BURST_SIZE", "15")
         .env("RATE_LIMIT_IP_REQUESTS_PER_MINUTE", "100000")

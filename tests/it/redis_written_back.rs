@@ -13,7 +13,7 @@ use chrono::{TimeDelta, Utc};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
-use crate::support::{Client, ServerBuilder, TestDatabase, TestRedis};
+use crate::support::{Client, Server, ServerBuilder, TestDatabase, TestRedis, eventually};
 
 async fn session_id(client: &Client) -> String {
     client.get("/v1/auth/session").await.ok()["session"]["id"].as_str().expect("an id").to_owned()
@@ -124,4 +124,41 @@ async fn disabled_user_written_back_is_refused_everywhere() {
         cache_at(&store, (tenant, "tenant_access", tenant), &json!({"is_suspended": false}), age).await;
         assert_eq!(key.at(&two).get("/v1/agents").await.status, status, "{age} s after it was read");
     }
+}
+
+/// How many circuits in Redis a server has refused.
+async fn refused_circuits(server: &Server) -> u64 {
+    let metrics = server.anonymous().get("/metrics").await.text;
+    let name = r#"agentapi_circuit_values_refused_total{reason="unauthenticated"} "#;
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn forged_circuit_cuts_nobody_off() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let builder = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"7".repeat(64));
+    let (one, second) = (builder.start().await, builder.sibling());
+    let client = one.operator().await;
+    let agent = client.start_echo_agent().await;
+    let owner: uuid::Uuid =
+        sqlx::query_scalar("SELECT replica_id FROM agents").fetch_one(&mut database.connect().await).await.expect("an agent");
+    let mut connection = redis.connect().await;
+    let service = format!("replica:{owner}");
+    write(&mut connection, &format!("circuit:{service}"), "open:5:0:0:1:3600000:3600000:").await;
+    redis::cmd("ZADD").arg("circuits").arg(0).arg(&service).query_async::<()>(&mut connection).await.expect("listed");
+    let two = second.start().await;
+    let (client, status) = (client.at(&two), format!("{agent}/status"));
+    eventually("the value is looked at, and refused", || async {
+        assert_eq!(client.get(&status).await.status, 200);
+        (refused_circuits(&two).await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(client.get(&status).await.status, 200);
+    assert_eq!(client.get("/v1/circuits").await.ok()["items"], json!([]), "it is not shown either");
+    eventually("it is looked at again", || async {
+        client.get(&status).await.ok();
+        (refused_circuits(&two).await > 1).then_some(())
+    })
+    .await;
+    assert_eq!(second.logged().matches("it is ignored").count(), 1, "it is logged once");
 }

@@ -137,7 +137,7 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
         keys: keys.clone(),
         signing_key: SigningKey::generate(),
     });
-    let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), lifecycle);
+    let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), &keys, lifecycle);
     let outbound = Outbound::new(breakers.clone(), resolvers);
     let agents = Supervisor::new(SupervisorParts {
         settings: settings.agent.clone(),
@@ -178,9 +178,14 @@ fn resolvers(settings: &Config, of_replicas: Vec<AllowedAddress>) -> Resolvers {
 }
 
 /// Circuit breakers, shared by Redis if it is on. What others learn is asked for less often where each question is billed.
-fn breakers(settings: &config::CircuitBreaker, redis: Option<&Redis>, lifecycle: &Lifecycle) -> Option<CircuitBreakers> {
+fn breakers(
+    settings: &config::CircuitBreaker,
+    redis: Option<&Redis>,
+    keys: &KeyRing,
+    lifecycle: &Lifecycle,
+) -> Option<CircuitBreakers> {
     let store: Arc<dyn CircuitStore> = match redis {
-        Some(redis) => Arc::new(RedisCircuitStore::new(redis.clone())),
+        Some(redis) => Arc::new(RedisCircuitStore::new(redis.clone(), keys.clone())),
         None => Arc::new(MemoryCircuitStore::default()),
     };
     let peek_interval = redis.map(|redis| match redis.protocol() {
