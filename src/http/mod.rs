@@ -5,6 +5,7 @@ mod client_ip;
 mod cost;
 mod event_text;
 mod extract;
+mod forwarded_events;
 mod fresh_token;
 mod gate;
 mod host;

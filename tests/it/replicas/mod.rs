@@ -3,6 +3,7 @@
 mod endings;
 mod joining;
 mod passing_on;
+mod stopping;
 
 use crate::support::{Event, Server, ServerBuilder, TestDatabase, TestRedis};
 
