@@ -122,6 +122,7 @@ async fn ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, 
 async fn try_ask(app: &App, principal: &Principal, owner: ReplicaId, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let gone = || Problem::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER);
     let url = app.replicas.url(owner).await?.ok_or_else(gone)?;
+    app.replicas.check_open_circuit(owner).await;
     let request = passed_on(app, principal, owner, &url, parts, body)?;
     let timeouts = if parts.method == Method::GET { READ } else { WRITE };
     tokio::select! {

@@ -2,7 +2,8 @@
 
 use reqwest::Method;
 
-use super::Fleet;
+use super::{Fleet, is_stable};
+use crate::support::{EventStream, eventually};
 
 /// Part of the log of a server that did not end everything in time.
 const CUT_OFF: &str = "cut off";
@@ -43,4 +44,24 @@ async fn forwarded_streams_end_when_the_server_stops() {
     // Clients connect again elsewhere.
     let mut events = client.events(&agent).await;
     assert!(events.next().await.is_some());
+}
+
+#[tokio::test]
+async fn slow_shutdown_is_not_taken_for_a_failure() {
+    let (fleet, [a, b, c]) = Fleet::started().await;
+    let client = a.operator().await;
+    // Ignores signals, so that stopping it takes several times as long as the heartbeat timeout.
+    let stubborn = "trap '' HUP INT TERM; while :; do read -rp '> ' line || sleep 0.1; done";
+    let agent = client.at(&b).start_agent(&["bash", "-c", stubborn]).await;
+    client.at(&b).stable(&agent).await;
+    let mut events = EventStream::open(client.at(&c).request(Method::GET, &format!("{agent}/events"))).await;
+    events.until("the snapshot", is_stable).await;
+    assert_eq!(b.terminate().await, Some(0));
+    while events.next().await.is_some() {}
+    eventually("it is deregistered", || async { (fleet.members().await.len() == 2).then_some(()) }).await;
+    assert_eq!(client.get(&agent).await.ok()["state"], "stopped");
+    for place in [0, 2] {
+        let log = fleet.builders[place].logged();
+        assert!(!log.contains("a server died"), "{log}");
+    }
 }
