@@ -203,6 +203,9 @@ impl<T: Kept, H: History<T>> Store<T, H> {
                 tracing::debug!(messages = messages.len(), "messages wait: the server is not registered");
                 self.queue.put_back(messages);
                 self.history.resumed().await;
+                // An agent that is still being started is not reclaimed yet: it is suspended again at once.
+                self.pause(back_off, closed).await;
+                back_off = (back_off * 2).min(self.patience.longest_pause);
                 continue;
             }
             let is_early = matches!(error, HistoryError::NotYet);
