@@ -34,6 +34,11 @@ pub trait History<T: Kept = Message>: Send + Sync + 'static {
     /// # Errors
     /// [`HistoryError`] if nothing was stored, as far as one can know; it will be tried again.
     fn save(&self, kept: Vec<T>) -> impl Future<Output = Result<(), HistoryError>> + Send;
+
+    /// Waits until another attempt can succeed, after [`HistoryError::Suspended`].
+    fn resumed(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Messages could not be stored.
@@ -45,6 +50,9 @@ pub enum HistoryError {
     /// Not yet: it is not written that there is such an agent.
     #[error("the agent is not written yet")]
     NotYet,
+    /// Not now: the server is not registered, and it is not known yet whether the agent still belongs to it.
+    #[error("the server is not registered")]
+    Suspended,
     /// Never: this life of the agent is over, and another may have begun.
     #[error("this life of the agent is over")]
     LifeIsOver,
@@ -190,6 +198,15 @@ impl<T: Kept, H: History<T>> Store<T, H> {
             if matches!(error, HistoryError::LifeIsOver) {
                 tracing::warn!(messages = messages.len(), "messages are dropped: this life of the agent is over");
                 return;
+            }
+            if matches!(error, HistoryError::Suspended) {
+                tracing::debug!(messages = messages.len(), "messages wait: the server is not registered");
+                self.queue.put_back(messages);
+                self.history.resumed().await;
+                // An agent that is still being started is not reclaimed yet: it is suspended again at once.
+                self.pause(back_off, closed).await;
+                back_off = (back_off * 2).min(self.patience.longest_pause);
+                continue;
             }
             let is_early = matches!(error, HistoryError::NotYet);
             if closed {

@@ -46,13 +46,19 @@ pub struct KnownCircuit {
 /// What clones share. `sharing.rs` tells the store and learns from it.
 pub(super) struct Inner {
     pub(super) store: Arc<dyn CircuitStore>,
-    pub(super) policy: Policy,
+    policies: Policies,
     /// How often at most the store is asked what others learnt; never if nobody else uses it.
     pub(super) peek_interval: Option<Duration>,
     pub(super) tasks: TaskTracker,
     start: Instant,
     entries: RwLock<HashMap<Service, Arc<Entry>>>,
     rounds: Mutex<Rounds>,
+}
+
+/// The policies by kind of service.
+struct Policies {
+    replicas: Policy,
+    others: Policy,
 }
 
 /// When things were last done that are done at most so often.
@@ -92,7 +98,7 @@ impl CircuitBreakers {
     ) -> Option<Self> {
         let inner = Inner {
             store,
-            policy: Policy::new(settings),
+            policies: Policies { replicas: Policy::for_replicas(settings), others: Policy::new(settings) },
             peek_interval,
             tasks,
             start: Instant::now(),
@@ -155,9 +161,25 @@ impl CircuitBreakers {
         let inner = &self.0;
         let entry = inner.entry(service, inner.now());
         let seen = entry.lock().circuit.generation;
-        let answer = inner.store.apply(service, seen, Event::Reset, &inner.policy).await?;
-        inner.change(&entry, |view, now| view.adopt_anyway(&answer.circuit, &inner.policy, now));
+        let policy = inner.policy(service);
+        let answer = inner.store.apply(service, seen, Event::Reset, policy).await?;
+        inner.change(&entry, |view, now| view.adopt_anyway(&answer.circuit, policy, now));
         Ok(())
+    }
+
+    /// Whether the circuit of `service` is open or half-open, as far as this process knows.
+    #[must_use]
+    pub fn is_open(&self, service: Service) -> bool {
+        let now = self.0.now();
+        self.0.entries().get(&service).is_some_and(|entry| entry.lock().is_open(now))
+    }
+
+    /// Closes the circuit of `service`, which is known to be healthy: at once in this process, and in the background in the store. Does
+    /// nothing if it is closed in this process.
+    pub fn close(&self, service: Service) {
+        if self.is_open(service) {
+            self.0.close(&self.0.entry(service, self.0.now()));
+        }
     }
 }
 
@@ -166,9 +188,22 @@ impl Inner {
         millis(self.start.elapsed())
     }
 
+    /// The policy of a service's circuit.
+    pub(super) const fn policy(&self, service: Service) -> &Policy {
+        match service {
+            Service::Replica(_) => &self.policies.replicas,
+            Service::Upstream(..) | Service::Agent(_) => &self.policies.others,
+        }
+    }
+
+    /// A policy for reading circuits of several kinds, which changes none of them.
+    pub(super) const fn policy_for_reads(&self) -> &Policy {
+        &self.policies.others
+    }
+
     async fn list(&self, after: Option<Service>, limit: usize) -> Result<Vec<KnownCircuit>, StoreUnavailable> {
         let services = self.store.not_closed(after, limit).await?;
-        let circuits = self.store.peek(&services, &self.policy).await?;
+        let circuits = self.store.peek(&services, self.policy_for_reads()).await?;
         let known = services.into_iter().zip(circuits);
         Ok(known.filter_map(|(service, circuit)| Some(KnownCircuit { service, circuit: circuit? })).collect())
     }
@@ -239,7 +274,7 @@ impl Inner {
     }
 
     pub(super) fn hold_back(&self, entry: &Entry, wait: Duration) {
-        let ms = millis(wait).min(self.policy.open_ms);
+        let ms = millis(wait).min(self.policy(entry.service).open_ms);
         self.change(entry, |view, now| view.hold_back(ms, now));
     }
 }

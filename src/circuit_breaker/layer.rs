@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tower::{Layer, Service as TowerService};
 
-use super::{CircuitBreakers, Outcome, Refusal};
+use super::{CircuitBreakers, Outcome, Refusal, SuccessfulProbe};
 use crate::domain::Service;
 
 /// A call that says whom it is for.
@@ -16,6 +16,18 @@ pub trait Guarded {
 
     /// How long it may take.
     fn longest(&self) -> Duration;
+
+    /// Whether the breaker decides on the call and counts its outcome; otherwise the call bypasses it.
+    fn is_guarded(&self) -> bool {
+        true
+    }
+}
+
+/// An answer that may be a stream, of which the outcome of the call covers the head only.
+pub trait Streamed {
+    /// Counts a success of `probe` for each piece, if the answer is a stream.
+    #[must_use]
+    fn count_pieces(self, probe: SuccessfulProbe) -> Self;
 }
 
 /// Puts a breaker around a client; without breakers it does nothing.
@@ -62,7 +74,7 @@ where
     S: TowerService<Q, Response = R, Error = E> + Clone + Send + 'static,
     S::Future: Send,
     Q: Guarded + Send + 'static,
-    R: Send + 'static,
+    R: Streamed + Send + 'static,
     E: From<Refusal> + Send + 'static,
 {
     type Response = R;
@@ -77,15 +89,17 @@ where
         // The one that is ready goes with the call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let Some(breakers) = self.breakers.clone() else { return Box::pin(inner.call(call)) };
+        let Some(breakers) = self.breakers.clone().filter(|_| call.is_guarded()) else { return Box::pin(inner.call(call)) };
         let classify = self.classify;
         Box::pin(async move {
             let service = call.service();
             let permit = breakers.admit(service, call.longest()).await?;
             let result = inner.call(call).await;
             let outcome = classify(service, &result);
-            permit.settle(outcome).await;
-            result
+            match permit.settle(outcome).await {
+                Some(probe) => result.map(|answer| answer.count_pieces(probe)),
+                None => result,
+            }
         })
     }
 }

@@ -14,6 +14,10 @@ pub const MAX_LEASE: Duration = Duration::from_mins(1);
 /// Times in a row that a circuit opens for longer and longer: 1, 2, 4, 8, and then 10 times as long as the first time.
 const OPENS: u32 = 5;
 
+/// Longest time for which the circuit of another server of this deployment is open the first time. Requests cause health checks of that
+/// server (`src/replica/health.rs`), which close the circuit as soon as it answers.
+const REPLICA_OPEN: Duration = Duration::from_secs(1);
+
 /// When circuits open and close. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -34,6 +38,14 @@ impl Policy {
             success_threshold: settings.success_threshold,
             open_ms: u64::try_from(settings.timeout.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// The policy for other servers of this deployment: that of `settings`, but open for a second at most at first, and closed by one
+    /// success.
+    #[must_use]
+    pub fn for_replicas(settings: &config::CircuitBreaker) -> Self {
+        let general = Self::new(settings);
+        Self { success_threshold: 1, open_ms: general.open_ms.min(millis(REPLICA_OPEN)), ..general }
     }
 
     /// How long a state is kept after its last change: longer than a circuit is ever open, and a probe under way.
@@ -140,6 +152,17 @@ pub struct Snapshot {
     pub opens: u32,
     /// Milliseconds until asking to probe may help.
     pub wait_ms: u64,
+}
+
+impl Snapshot {
+    /// The phase that the next call meets: if the time of an open circuit is over, that call is a probe.
+    #[must_use]
+    pub const fn phase_of_next_call(&self) -> Phase {
+        match self.phase {
+            Phase::Open if self.wait_ms == 0 => Phase::HalfOpen,
+            phase => phase,
+        }
+    }
 }
 
 impl Circuit {

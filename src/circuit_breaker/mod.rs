@@ -21,10 +21,10 @@ mod store;
 mod view;
 
 pub use self::breakers::{CircuitBreakers, KnownCircuit, Refusal};
-pub use self::layer::{CircuitBreakerLayer, CircuitBreakerService, Guarded};
+pub use self::layer::{CircuitBreakerLayer, CircuitBreakerService, Guarded, Streamed};
 pub use self::machine::{Circuit, Event, Lease, MAX_LEASE, MAX_PROBES, Phase, Policy, Snapshot};
 pub use self::memory::MemoryCircuitStore;
-pub use self::permit::{Outcome, Permit};
+pub use self::permit::{Outcome, Permit, SuccessfulProbe};
 pub use self::redis::RedisCircuitStore;
 pub use self::store::{Answer, CircuitStore};
 

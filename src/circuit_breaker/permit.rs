@@ -49,8 +49,8 @@ pub struct Permit {
 
 impl Permit {
     /// Tells what came of the call. After a probe that succeeded it waits a moment for the store, so that whoever calls next finds
-    /// the circuit as it is; what is told is told whether or not it is waited for.
-    pub async fn settle(mut self, outcome: Outcome) {
+    /// the circuit as it is; what is told is told whether or not it is waited for. Returns such a probe, whose answer may be a stream.
+    pub async fn settle(mut self, outcome: Outcome) -> Option<SuccessfulProbe> {
         self.settled = true;
         self.entry.count(outcome.as_str());
         if let Outcome::Throttled(wait) = outcome {
@@ -60,6 +60,8 @@ impl Permit {
             (Some(lease), Outcome::Success) => {
                 // The outcome is the same if it takes longer.
                 let _ = timeout(PROBE_PATIENCE, self.probed(Event::ProbeSucceeded(lease))).await;
+                let (inner, entry) = (self.inner.clone(), self.entry.clone());
+                return Some(SuccessfulProbe { inner, entry, generation: self.generation, lease });
             }
             (Some(lease), Outcome::Failure) => drop(self.probed(Event::ProbeFailed(lease))),
             (Some(lease), Outcome::Throttled(_) | Outcome::Neutral) => drop(self.probed(Event::ProbeDropped(lease))),
@@ -67,11 +69,33 @@ impl Permit {
             (None, Outcome::Failure) => self.inner.failed(&self.entry, self.generation),
             (None, Outcome::Throttled(_) | Outcome::Neutral) => {}
         }
+        None
     }
 
     /// Tells what came of a probe: goes on by itself.
     fn probed(&self, event: Event) -> impl Future<Output = ()> + use<> {
         self.inner.probed(&self.entry, self.generation, event)
+    }
+}
+
+/// A probe that succeeded, and whose answer may be a stream. While the stream lasts, there may be no other calls that close the circuit,
+/// so each piece of it counts as a success.
+pub struct SuccessfulProbe {
+    inner: Arc<Inner>,
+    entry: Arc<Entry>,
+    generation: u64,
+    lease: Lease,
+}
+
+impl SuccessfulProbe {
+    /// Counts another success if the circuit is still half-open. Returns whether it was.
+    #[must_use]
+    pub fn count_success(&self) -> bool {
+        let is_half_open = self.entry.lock().is_half_open(self.generation, self.inner.now());
+        if is_half_open {
+            drop(self.inner.probed(&self.entry, self.generation, Event::ProbeSucceeded(self.lease)));
+        }
+        is_half_open
     }
 }
 

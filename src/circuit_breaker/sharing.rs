@@ -18,14 +18,14 @@ const PEEK_BATCH: usize = 256;
 impl Inner {
     pub(super) fn succeeded(self: &Arc<Self>, entry: &Arc<Entry>, generation: u64) {
         let now = self.now();
-        if entry.lock().succeeded(generation, &self.policy, now) {
+        if entry.lock().succeeded(generation, self.policy(entry.service), now) {
             self.report(entry);
         }
     }
 
     pub(super) fn failed(self: &Arc<Self>, entry: &Arc<Entry>, generation: u64) {
         let jitter = jitter();
-        if self.change(entry, |view, now| view.failed(generation, &self.policy, jitter, now)) {
+        if self.change(entry, |view, now| view.failed(generation, self.policy(entry.service), jitter, now)) {
             self.report(entry);
         }
     }
@@ -59,18 +59,18 @@ impl Inner {
     async fn acquire(self: &Arc<Self>, entry: &Arc<Entry>, seen: u64, longest: Duration) -> Result<Permit, Refusal> {
         let lease = rand::rng().random();
         let event = Event::Acquire(lease, millis(longest.min(MAX_LEASE)));
-        let told = self.apply(entry, seen, event).await;
+        let (told, policy) = (self.apply(entry, seen, event).await, self.policy(entry.service));
         let (admitted, circuit) = self.change(entry, |view, now| {
             view.asking = false;
             let admitted = match &told {
                 Ok(Answer { admitted, circuit }) => {
-                    view.adopt(circuit, &self.policy, now);
+                    view.adopt(circuit, policy, now);
                     *admitted
                 }
                 Err(_) => {
                     view.detach();
                     let seen = view.circuit.generation;
-                    view.apply(seen, event, &self.policy, 0, now)
+                    view.apply(seen, event, policy, 0, now)
                 }
             };
             let circuit = view.circuit.snapshot(now);
@@ -101,16 +101,16 @@ impl Inner {
         let (inner, entry, jitter) = (self.clone(), entry.clone(), jitter());
         if matches!(event, Event::ProbeFailed(_)) {
             // Here it is open at once.
-            self.change(&entry, |view, now| view.apply(generation, event, &self.policy, jitter, now));
+            self.change(&entry, |view, now| view.apply(generation, event, self.policy(entry.service), jitter, now));
         }
         let told = self.tasks.spawn(async move {
-            let told = inner.apply(&entry, generation, event).await;
+            let (told, policy) = (inner.apply(&entry, generation, event).await, inner.policy(entry.service));
             inner.change(&entry, |view, now| match &told {
-                Ok(answer) => view.adopt(&answer.circuit, &inner.policy, now),
+                Ok(answer) => view.adopt(&answer.circuit, policy, now),
                 Err(_) => {
                     view.detach();
                     // If it opened here already, this is of an older generation.
-                    view.apply(generation, event, &inner.policy, jitter, now);
+                    view.apply(generation, event, policy, jitter, now);
                 }
             });
         });
@@ -120,16 +120,31 @@ impl Inner {
         }
     }
 
+    /// Closes a circuit: at once in this process, and in the background in the store.
+    pub(super) fn close(self: &Arc<Self>, entry: &Arc<Entry>) {
+        let policy = self.policy(entry.service);
+        let seen = self.change(entry, |view, now| {
+            let seen = view.circuit.generation;
+            view.apply(seen, Event::Reset, policy, 0, now);
+            seen
+        });
+        let (inner, entry) = (self.clone(), entry.clone());
+        self.tasks.spawn(async move {
+            let told = inner.apply(&entry, seen, Event::Reset).await;
+            inner.learn(&entry, told.as_ref().ok());
+        });
+    }
+
     /// Takes over what the store said, if it said something.
     fn learn(&self, entry: &Entry, told: Option<&Answer>) {
         self.change(entry, |view, now| match told {
-            Some(answer) => view.adopt(&answer.circuit, &self.policy, now),
+            Some(answer) => view.adopt(&answer.circuit, self.policy(entry.service), now),
             None => view.detach(),
         });
     }
 
     async fn apply(&self, entry: &Entry, seen: u64, event: Event) -> Result<Answer, StoreUnavailable> {
-        note(self.store.apply(entry.service, seen, event, &self.policy).await)
+        note(self.store.apply(entry.service, seen, event, self.policy(entry.service)).await)
     }
 
     /// Looks in the background what others learnt of the services in use, if it is time to.
@@ -155,13 +170,13 @@ impl Inner {
         for batch in entries.chunks(PEEK_BATCH) {
             let known: Vec<u64> = batch.iter().map(|entry| entry.lock().revision).collect();
             let services: Vec<Service> = batch.iter().map(|entry| entry.service).collect();
-            let Ok(told) = note(self.store.peek(&services, &self.policy).await) else { return };
+            let Ok(told) = note(self.store.peek(&services, self.policy_for_reads()).await) else { return };
             for ((entry, revision), circuit) in batch.iter().zip(known).zip(told) {
                 let Some(circuit) = circuit else { continue };
                 self.change(entry, |view, now| {
                     // What was learnt meanwhile is newer.
                     if view.revision == revision {
-                        view.adopt_newer(&circuit, &self.policy, now);
+                        view.adopt_newer(&circuit, self.policy(entry.service), now);
                     }
                 });
             }

@@ -98,6 +98,11 @@ impl View {
         self.phase(now) != Phase::Closed
     }
 
+    /// Whether the circuit is half-open in `generation`.
+    pub(super) fn is_half_open(&self, generation: u64, now: u64) -> bool {
+        self.phase(now) == Phase::HalfOpen && self.circuit.generation == generation
+    }
+
     /// Whether nothing is lost if it is forgotten.
     pub(super) fn is_idle(&self, now: u64, unused_ms: u64) -> bool {
         let busy = self.reporting || self.asking || now < self.held_until || self.used + unused_ms > now;

@@ -25,15 +25,35 @@ pub struct Replica {
     /// Networks and names of hosts at which other servers may be, beside this server's own host.
     #[serde(rename = "agentapi_replica_allowed_addresses", deserialize_with = "value::list")]
     pub allowed_addresses: Vec<AllowedAddress>,
-    /// Time between two signs of life. Who gives none for about five of them is taken for dead, and its agents are lost.
+    /// Time between two heartbeats.
     #[serde(rename = "agentapi_heartbeat_interval", with = "value::duration")]
     pub heartbeat: Duration,
+    /// Time without a heartbeat after which a server that does not answer either is deregistered; unset, five intervals.
+    #[serde(rename = "agentapi_heartbeat_timeout", with = "value::optional_duration")]
+    pub timeout: Option<Duration>,
+}
+
+/// Intervals in the default timeout.
+const TIMEOUT_INTERVALS: u32 = 5;
+
+/// Least number of intervals in a timeout: a lease lasts two intervals less.
+const MIN_TIMEOUT_INTERVALS: u32 = 4;
+
+/// The longest timeout: for so long the agents of a failed server cannot be reached.
+const MAX_TIMEOUT: Duration = Duration::from_hours(1);
+
+impl Replica {
+    /// Time without a heartbeat after which a server that does not answer either is deregistered.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(self.heartbeat * TIMEOUT_INTERVALS)
+    }
 }
 
 impl Default for Replica {
     fn default() -> Self {
         let networks = PRIVATE_NETWORKS.iter().filter_map(|network| network.parse().ok());
-        Self { url: None, allowed_addresses: networks.collect(), heartbeat: Duration::from_secs(2) }
+        Self { url: None, allowed_addresses: networks.collect(), heartbeat: Duration::from_secs(2), timeout: None }
     }
 }
 
@@ -42,6 +62,13 @@ impl Section for Replica {
         if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&self.heartbeat) {
             let shown = format!("{}ms", self.heartbeat.as_millis());
             problems.push(Problem::new("AGENTAPI_HEARTBEAT_INTERVAL", &shown, "a duration from 100ms to 60s"));
+            return;
+        }
+        let shortest = self.heartbeat * MIN_TIMEOUT_INTERVALS;
+        if let Some(timeout) = self.timeout.filter(|timeout| !(shortest..=MAX_TIMEOUT).contains(timeout)) {
+            let shown = format!("{}ms", timeout.as_millis());
+            let expected = format!("four times AGENTAPI_HEARTBEAT_INTERVAL ({}ms) or more, up to 1h", shortest.as_millis());
+            problems.push(Problem::new("AGENTAPI_HEARTBEAT_TIMEOUT", &shown, expected));
         }
     }
 }

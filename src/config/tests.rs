@@ -237,3 +237,19 @@ fn previous_keys_are_few_and_all_different() {
 fn an_empty_value_counts_as_unset() {
     assert_eq!(config(&[("SESSION_TTL", ""), ("REDIS_URL", "  ")]).expect("valid").session.ttl, Duration::from_secs(3600));
 }
+
+#[test]
+fn heartbeat_timeout_is_bounded_by_the_interval() {
+    let timeout = |pairs: &[(&str, &str)]| config(pairs).expect("valid").replica.timeout();
+    assert_eq!(timeout(&[]), Duration::from_secs(10));
+    assert_eq!(timeout(&[("AGENTAPI_HEARTBEAT_INTERVAL", "60s")]), Duration::from_secs(300));
+    assert_eq!(timeout(&[("AGENTAPI_HEARTBEAT_TIMEOUT", "8s")]), Duration::from_secs(8));
+    assert_eq!(timeout(&[("AGENTAPI_HEARTBEAT_TIMEOUT", "1h")]), Duration::from_secs(3600));
+    let message = problem(&[("AGENTAPI_HEARTBEAT_INTERVAL", "5s"), ("AGENTAPI_HEARTBEAT_TIMEOUT", "19s")]);
+    let expected =
+        r#"AGENTAPI_HEARTBEAT_TIMEOUT="19000ms": expected four times AGENTAPI_HEARTBEAT_INTERVAL (20000ms) or more, up to 1h"#;
+    assert!(message.contains(expected), "{message}");
+    for wrong in ["2h", "0", "soon"] {
+        assert!(problem(&[("AGENTAPI_HEARTBEAT_TIMEOUT", wrong)]).contains("AGENTAPI_HEARTBEAT_TIMEOUT"), "{wrong}");
+    }
+}

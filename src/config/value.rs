@@ -43,6 +43,23 @@ pub(super) mod duration {
     }
 }
 
+/// As [`duration`], for a variable with no default.
+pub(super) mod optional_duration {
+    use super::{Deserializer, Duration, Serializer, duration};
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        duration::deserialize(d).map(Some)
+    }
+
+    #[expect(clippy::ref_option, reason = "serde's signature for `with`")]
+    pub(in crate::config) fn serialize<S: Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => duration::serialize(value, s),
+            None => s.serialize_none(),
+        }
+    }
+}
+
 /// A whole number from `MIN` to `MAX`.
 pub(super) fn whole<'de, T, const MIN: u64, const MAX: u64, D>(d: D) -> Result<T, D::Error>
 where

@@ -45,7 +45,8 @@ pub(super) fn bare(host: &str) -> String {
 /// The refusal of a request to a host that is not ours. One that another server forwarded was checked there, and comes by a name that
 /// is not for browsers.
 pub(super) fn refusal(app: &App, request: &Request) -> Option<Problem> {
-    if matches!(request.extensions().get(), Some(Forwarded::Granted(_))) {
+    // Other servers and probes use names of their own for health checks, and the answer is public.
+    if matches!(request.extensions().get(), Some(Forwarded::Granted(_))) || request.uri().path() == "/livez" {
         return None;
     }
     let host = request.uri().host().or_else(|| request.headers().get(header::HOST).and_then(|value| value.to_str().ok()));

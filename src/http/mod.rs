@@ -6,6 +6,7 @@ mod cost;
 mod event_text;
 mod extract;
 mod forwarded;
+mod forwarded_events;
 mod fresh_token;
 mod gate;
 mod host;

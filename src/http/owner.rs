@@ -9,22 +9,22 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
-use futures_util::StreamExt;
 use tower_http::request_id::RequestId;
 
 use super::App;
 use super::extract::Path;
 use super::forwarded::{FORWARDED, Forwarded, REQUEST_ID, credential};
+use super::forwarded_events::WholeEvents;
 use super::problem::{Code, Problem, RETRY_AFTER};
 use super::shown::Shown;
 use crate::agent::Whereabouts;
 use crate::domain::{AgentId, Principal, ReplicaId, Service};
 use crate::outbound::{self, OutboundError, Timeouts};
 
-/// How long another server may take to begin its answer: somewhat less than this one may.
-const READ: Timeouts = Timeouts { total: Duration::from_secs(10), attempt: Duration::from_secs(5) };
+/// Times for a read: the owner answers from memory or from Postgres.
+const READ: Timeouts = Timeouts { total: Duration::from_secs(8), attempt: Duration::from_secs(4) };
 
-/// The same where it may have to wait for an agent.
+/// Times for a request that may have to wait for the agent: somewhat less than this server may take.
 const WRITE: Timeouts = Timeouts { total: Duration::from_secs(29), attempt: Duration::from_secs(29) };
 
 /// Headers that concern one connection (RFC 9110, 7.6.1), or that each server says for itself.
@@ -122,6 +122,7 @@ async fn ask(app: &App, owner: ReplicaId, parts: &Parts, body: Body) -> Asked {
 async fn try_ask(app: &App, owner: ReplicaId, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let gone = || Problem::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER);
     let url = app.replicas.url(owner).await?.ok_or_else(gone)?;
+    app.replicas.check_open_circuit(owner).await;
     let request = forwarded(app, owner, &url, parts, body)?;
     let timeouts = if parts.method == Method::GET { READ } else { WRITE };
     tokio::select! {
@@ -177,18 +178,21 @@ fn forwarded(
     Ok(request)
 }
 
-/// The owner's answer, as the client gets it. It comes only as fast as the client takes it, and a stream of events ends in order
-/// whatever ended it.
+/// The owner's answer, as the client gets it. It comes only as fast as the client takes it. A stream of events ends in order, after a
+/// whole event, whatever ends it; also if one of the two servers stops.
 fn pass_back(app: &App, owner: ReplicaId, answer: hyper::Response<outbound::Body>) -> Response {
     let (parts, body) = answer.into_parts();
     let is_events = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
     let body = if is_events {
-        let replicas = app.replicas.clone();
-        let gone = async move { replicas.gone(owner).await };
-        let pieces = Body::new(body).into_data_stream();
-        // Who watches connects again, and goes on after the last event.
-        let whole = pieces.take_while(|piece| std::future::ready(piece.is_ok())).take_until(Box::pin(gone));
-        Body::from_stream(whole)
+        let (replicas, stopping) = (app.replicas.clone(), app.lifecycle.stopping());
+        let end = async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = replicas.gone(owner) => {}
+            }
+        };
+        // Clients connect again and resume after the last event.
+        Body::from_stream(WholeEvents::new(Body::new(body).into_data_stream(), Box::pin(end)))
     } else {
         Body::new(body)
     };

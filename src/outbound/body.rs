@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
+
+use crate::circuit_breaker::SuccessfulProbe;
 
 /// Whatever went wrong with a body.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -19,6 +21,8 @@ pub struct Body {
     kind: Kind,
     /// The place that the call takes for as long as its answer is read.
     _place: Option<OwnedSemaphorePermit>,
+    /// The probe that began a stream, while its pieces count as successes.
+    probe: Option<SuccessfulProbe>,
 }
 
 #[derive(Default)]
@@ -41,10 +45,10 @@ impl Body {
     #[must_use]
     pub fn stream<B>(body: B) -> Self
     where
-        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self { kind: Kind::Stream(body.map_err(Into::into).boxed_unsync()), _place: None }
+        Kind::Stream(body.map_err(Into::into).boxed_unsync()).into()
     }
 
     /// The same once more, if it is kept.
@@ -60,31 +64,50 @@ impl Body {
     pub(super) fn taking(self, place: OwnedSemaphorePermit) -> Self {
         Self { _place: Some(place), ..self }
     }
-}
 
-impl From<Bytes> for Body {
-    fn from(bytes: Bytes) -> Self {
-        Self { kind: Kind::Whole(Full::new(bytes.clone()), bytes), _place: None }
+    /// Counts a success of `probe` for each piece.
+    pub(super) fn count_pieces(self, probe: SuccessfulProbe) -> Self {
+        Self { probe: Some(probe), ..self }
     }
-}
 
-impl From<Incoming> for Body {
-    fn from(incoming: Incoming) -> Self {
-        Self { kind: Kind::Incoming(incoming), _place: None }
-    }
-}
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_kind(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Whole(body, _) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Kind::Incoming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Kind::Stream(body) => Pin::new(body).poll_frame(context),
         }
+    }
+}
+
+impl From<Kind> for Body {
+    fn from(kind: Kind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Kind::Whole(Full::new(bytes.clone()), bytes).into()
+    }
+}
+
+impl From<Incoming> for Body {
+    fn from(incoming: Incoming) -> Self {
+        Kind::Incoming(incoming).into()
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = self.poll_kind(context);
+        if matches!(&polled, Poll::Ready(Some(Ok(_)))) && self.probe.as_ref().is_some_and(|probe| !probe.count_success()) {
+            self.probe = None;
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -92,6 +92,10 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
+        if call.is_health_check {
+            // It must work even if calls that hang take all places.
+            return Box::pin(self.inner.call(call));
+        }
         let place = Place::take(&self.bound.waiting, call.service);
         let (Some(place), Ok(permit)) = (place, self.bound.places.clone().try_acquire_owned()) else {
             return Box::pin(async { Err(OutboundError::Overloaded) });

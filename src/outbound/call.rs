@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Body;
 use crate::circuit_breaker::Guarded;
-use crate::domain::Service;
+use crate::domain::{ReplicaId, Service};
 
 /// How long a call may take until the head of its answer is there. Whoever waits for it should wait longer than in total: a call that
 /// is given up before says nothing of the service, and so never opens a circuit.
@@ -37,19 +37,35 @@ pub struct Call {
     pub(super) attempts: u32,
     /// Whether there is no other attempt than the first, whatever becomes of it.
     pub(super) once: bool,
+    /// Whether it is a health check, which bypasses circuit breaker and bounds.
+    pub(super) is_health_check: bool,
 }
 
 impl Call {
     /// A call that begins now.
     #[must_use]
     pub fn new(service: Service, request: Request<Body>, timeouts: Timeouts) -> Self {
-        Self { service, request, timeouts, deadline: Instant::now() + timeouts.total, attempts: 0, once: false }
+        Self {
+            service,
+            request,
+            timeouts,
+            deadline: Instant::now() + timeouts.total,
+            attempts: 0,
+            once: false,
+            is_health_check: false,
+        }
     }
 
     /// A call that begins now, and is not tried again.
     #[must_use]
     pub fn once(service: Service, request: Request<Body>, timeout: Duration) -> Self {
         Self { once: true, ..Self::new(service, request, Timeouts { total: timeout, attempt: timeout }) }
+    }
+
+    /// A health check of another server of this deployment, which begins now and is not tried again.
+    #[must_use]
+    pub fn health_check(replica: ReplicaId, request: Request<Body>, timeout: Duration) -> Self {
+        Self { is_health_check: true, ..Self::once(Service::Replica(replica), request, timeout) }
     }
 
     /// The request.
@@ -79,5 +95,9 @@ impl Guarded for Call {
     fn longest(&self) -> Duration {
         // With time to tell of it.
         self.timeouts.attempt + Duration::from_secs(1)
+    }
+
+    fn is_guarded(&self) -> bool {
+        !self.is_health_check
     }
 }

@@ -29,19 +29,25 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 pub(super) struct Clients {
     named_by_users: Client<Connector, Body>,
     replicas: Client<Connector, Body>,
+    /// For health checks of other servers. It keeps no connections: a kept one may hang although the server is healthy.
+    health_checks: Client<Connector, Body>,
 }
 
 impl Clients {
     pub(super) fn new(resolvers: Resolvers) -> Self {
-        let client = |resolver| {
+        let client = |resolver, max_idle| {
             Client::builder(Tasks::default())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(MAX_IDLE)
-                .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+                .pool_max_idle_per_host(max_idle)
                 .http1_max_buf_size(MAX_HEAD_BYTES)
                 .build(Connector::new(resolver))
         };
-        Self { named_by_users: client(resolvers.named_by_users), replicas: client(resolvers.replicas) }
+        Self {
+            named_by_users: client(resolvers.named_by_users, MAX_IDLE_PER_HOST),
+            replicas: client(resolvers.replicas.clone(), MAX_IDLE_PER_HOST),
+            health_checks: client(resolvers.replicas, 0),
+        }
     }
 }
 
@@ -57,6 +63,7 @@ impl TowerService<Call> for Clients {
     fn call(&mut self, call: Call) -> Self::Future {
         let client = match call.service {
             Service::Upstream(..) | Service::Agent(_) => &self.named_by_users,
+            Service::Replica(_) if call.is_health_check => &self.health_checks,
             Service::Replica(_) => &self.replicas,
         };
         let mut request = call.request;

@@ -41,12 +41,13 @@ pub use self::stack::around;
 
 use self::client::Clients;
 use crate::circuit_breaker::CircuitBreakers;
-use crate::domain::Service;
+use crate::domain::{ReplicaId, Service};
 
 /// Calls other services over HTTP/1.1. Cheap to clone; makes its first connection when it is first asked for something.
 #[derive(Clone)]
 pub struct Outbound {
     stack: BoxCloneSyncService<Call, Response<Body>, OutboundError>,
+    breakers: Option<CircuitBreakers>,
 }
 
 /// How names become addresses, for each kind of service. What may be connected to is decided there ([`GuardedResolver`]). Connections are never shared
@@ -70,7 +71,7 @@ impl Outbound {
     /// Calls with circuit breakers, if they are on.
     #[must_use]
     pub fn new(breakers: Option<CircuitBreakers>, resolvers: Resolvers) -> Self {
-        Self { stack: BoxCloneSyncService::new(around(Clients::new(resolvers), breakers)) }
+        Self { stack: BoxCloneSyncService::new(around(Clients::new(resolvers), breakers.clone())), breakers }
     }
 
     /// Sends a request to `service`, and waits for the head of its answer; the body then comes as it comes. The request's URI is
@@ -106,5 +107,32 @@ impl Outbound {
         timeout: Duration,
     ) -> Result<Response<Body>, OutboundError> {
         self.stack.clone().oneshot(Call::once(service, request, timeout)).await
+    }
+
+    /// Sends a health check to another server of this deployment: on a new connection, and regardless of its circuit and of the bounds of
+    /// calls.
+    ///
+    /// # Errors
+    /// [`OutboundError`].
+    pub async fn check_health(
+        &self,
+        replica: ReplicaId,
+        request: Request<Body>,
+        timeout: Duration,
+    ) -> Result<Response<Body>, OutboundError> {
+        self.stack.clone().oneshot(Call::health_check(replica, request, timeout)).await
+    }
+
+    /// Whether the circuit of `service` is open or half-open, as far as this process knows.
+    #[must_use]
+    pub fn is_circuit_open(&self, service: Service) -> bool {
+        self.breakers.as_ref().is_some_and(|breakers| breakers.is_open(service))
+    }
+
+    /// Closes the circuit of `service`, which is known to be healthy.
+    pub fn close_circuit(&self, service: Service) {
+        if let Some(breakers) = &self.breakers {
+            breakers.close(service);
+        }
     }
 }

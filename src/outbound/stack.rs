@@ -12,7 +12,7 @@ use super::deadline::DeadlineLayer;
 use super::observe::ObserveLayer;
 use super::retry::RetryPolicy;
 use super::{Body, Call, OutboundError};
-use crate::circuit_breaker::{CircuitBreakerLayer, CircuitBreakers, Outcome};
+use crate::circuit_breaker::{CircuitBreakerLayer, CircuitBreakers, Outcome, Streamed, SuccessfulProbe};
 use crate::domain::Service;
 
 /// Puts the layers around `client`, with circuit breakers if they are on. Clones share bounds, budget and breakers.
@@ -31,13 +31,24 @@ where
         .layer(DeadlineLayer::Total)
         // 3. Once more, if that does no harm.
         .layer(RetryLayer::new(RetryPolicy::default()))
-        // 4. Is the service known to fail? Each attempt is asked for and counted by itself.
+        // 4. Is the service known to fail? Each attempt is asked for and counted by itself. Health checks bypass it.
         .layer(CircuitBreakerLayer::new(breakers, classify))
-        // 5. How many at once? Within the breaker: an open circuit takes no place.
+        // 5. How many at once? Within the breaker: an open circuit takes no place. Health checks bypass it, too.
         .layer(BoundLayer::default())
         // 6. How long, this attempt?
         .layer(DeadlineLayer::Attempt)
         .service(client)
+}
+
+impl Streamed for Response<Body> {
+    fn count_pieces(self, probe: SuccessfulProbe) -> Self {
+        let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
+        if self.headers().get(header::CONTENT_TYPE).is_some_and(is_stream) {
+            self.map(|body| body.count_pieces(probe))
+        } else {
+            self
+        }
+    }
 }
 
 /// What a result says of the service.

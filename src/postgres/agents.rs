@@ -223,13 +223,13 @@ impl<'a> Agents<'a> {
         rows.into_iter().map(|row| StoredAgent::try_from(row).map(|stored| stored.agent)).collect()
     }
 
-    /// Notes that one life of an agent ended, with what is to be told of it; nothing if that life was over already.
+    /// Stores that an incarnation of an agent ended, and how. Returns whether it was running; otherwise nothing changes.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn end(&self, id: AgentId, life: Fence, state: AgentState, exit_code: Option<i32>) -> Result<(), DatabaseError> {
+    pub async fn end(&self, id: AgentId, life: Fence, state: AgentState, exit_code: Option<i32>) -> Result<bool, DatabaseError> {
         let mut transaction = self.database.begin(self.scope).await?;
-        sqlx::query(
+        let ended = sqlx::query(
             "UPDATE agents SET state = $4, exit_code = $5, ended_at = now()
              WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'running'",
         )
@@ -240,6 +240,24 @@ impl<'a> Agents<'a> {
         .bind(exit_code)
         .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
+        Ok(ended.rows_affected() > 0)
+    }
+
+    /// Stores that `user` stopped a lost agent, so that its server does not reclaim it. Does nothing if the agent is not lost.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn stop_lost(&self, id: AgentId, user: UserId) -> Result<(), DatabaseError> {
+        let mut transaction = self.database.begin(self.scope).await?;
+        let stopped = sqlx::query("UPDATE agents SET state = 'stopped' WHERE tenant_id = $1 AND id = $2 AND state = 'lost'")
+            .bind(self.scope.tenant().as_uuid())
+            .bind(id.as_uuid())
+            .execute(&mut *transaction)
+            .await?;
+        if stopped.rows_affected() > 0 {
+            audit::insert(&mut transaction, self.scope, &AuditEntry::by(user, Action::AgentStop, id.to_string())).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

@@ -41,7 +41,7 @@ pub use self::audit::{Action, AuditEntry};
 pub use self::error::DatabaseError;
 pub use self::messages::{Messages, Written};
 pub use self::queued_messages::{Cancelled, Queued, QueuedMessage, QueuedMessages, QueuedState};
-pub use self::replicas::{OwnAgent, Replica, Replicas};
+pub use self::replicas::{OwnAgent, Reclaimed, RegisteredReplica, Replica, Replicas};
 pub use self::sealed_envs::SealedEnv;
 pub use self::tenants::Tenants;
 pub use self::timeline::Timeline;

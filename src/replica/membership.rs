@@ -9,15 +9,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::address::Address;
-use crate::domain::{KeyRing, PublicKey, ReplicaId, SigningKey};
-use crate::postgres::{Database, DatabaseError, Replica};
+use super::known::{Known, LeaseChanges};
+use crate::domain::{KeyRing, PublicKey, ReplicaId, Service, SigningKey};
+use crate::outbound::Outbound;
+use crate::postgres::{Database, DatabaseError, RegisteredReplica, Replica};
 use crate::redis::{Key, Redis};
 
-/// Heartbeats that a lease lasts without being renewed.
-const LEASE_BEATS: u32 = 3;
-
-/// Heartbeats in a row that a lease must be seen to be missing: a Redis that was started empty has none, until the living renew theirs.
-const MISSING_BEATS: u32 = 2;
+/// Heartbeats at most from the end of a lease until it is missing for the second time; the timeout includes them.
+const NOTICING_BEATS: u32 = 2;
 
 /// A server that knows of no other gives a sign of life in one heartbeat of so many: each is billed on Upstash, and nobody is there to
 /// hear it. As soon as it hears of another, it gives one that lasts as usual.
@@ -51,42 +50,46 @@ pub struct ReplicasParts {
     pub database: Database,
     /// Where leases are held; without it there are no others.
     pub redis: Option<Redis>,
+    /// The client for health checks of the others.
+    pub outbound: Outbound,
     /// Time between two heartbeats.
     pub heartbeat: Duration,
-    /// Authenticate what is written of servers.
+    /// Time without a heartbeat after which a server that does not answer either is deregistered.
+    pub timeout: Duration,
+    /// Authenticates the rows of servers in Postgres.
     pub keys: KeyRing,
-    /// Signs what this server forwards.
+    /// Signs the requests that this server forwards.
     pub signing_key: SigningKey,
 }
 
-#[derive(Default)]
-struct Known {
-    /// The others, and for how many heartbeats the lease of each has been missing.
-    others: HashMap<ReplicaId, Other>,
-    /// Time from the last heartbeat to the next, by which the lease was made to last.
-    interval: Duration,
+/// Result of a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Whether this server is registered.
+    pub standing: Standing,
+    /// Servers whose lease is missing, for [`Replicas::confirm`].
+    pub suspects: Vec<RegisteredReplica>,
 }
 
-struct Other {
-    /// Nothing if what is written of it is not authentic: nothing is forwarded to it, and no grant of it is valid.
-    address: Option<Address>,
-    missing: u32,
-}
-
-/// What a heartbeat found.
+/// Whether a server is registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beat {
-    /// All is well.
-    Regular,
-    /// The others had taken this server for dead: what it ran is no longer its own. It has joined them again.
-    Revived,
+pub enum Standing {
+    /// It is.
+    Registered,
+    /// Another server has deregistered it: its agents are lost.
+    Deregistered {
+        /// Whether its lease is renewed. Without one it would be suspected again at once.
+        has_lease: bool,
+    },
+    /// Postgres did not answer in time.
+    Unknown,
 }
 
 /// Whether this server is among those that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Listed,
-    /// Something else is written of it than it wrote.
+    /// Its row is not what it wrote.
     Changed,
     Missing,
 }
@@ -110,11 +113,18 @@ impl Replicas {
     /// # Errors
     /// If Postgres fails.
     pub async fn join(&self) -> Result<u64, DatabaseError> {
-        let ReplicasParts { id, database, .. } = &self.0.parts;
-        let lost = database.replicas().bury(*id).await?;
-        database.replicas().register(&self.own_row()).await?;
+        let lost = self.0.parts.database.replicas().bury(self.id()).await?;
+        self.register().await?;
         self.beat().await?;
         Ok(lost)
+    }
+
+    /// Registers this server, and announces it to the others.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn register(&self) -> Result<(), DatabaseError> {
+        self.0.parts.database.replicas().register(&self.own_row()).await
     }
 
     /// Leaves the others; what still runs here is lost.
@@ -146,17 +156,19 @@ impl Replicas {
 
     /// Done when a heartbeat is due after one that began at `last`: in time, or at once where this server was alone then and hears that it
     /// no longer is. Who was not goes on in time, however many join: others' leases are to be missed twice with a heartbeat in between.
+    /// The list of servers is read at once in either case.
     pub async fn due(&self, last: Instant) {
         let interval = self.lock().interval;
         loop {
             tokio::select! {
                 () = sleep_until(last + interval) => return,
                 () = self.0.called.notified() => {
+                    let looked = self.look().await;
                     if interval == self.0.parts.heartbeat {
                         continue;
                     }
                     // Where Postgres fails, a heartbeat finds out why.
-                    if !matches!(self.look().await, Ok(Some(_))) || !self.is_alone() {
+                    if !matches!(looked, Ok(Some(_))) || !self.is_alone() {
                         return;
                     }
                 }
@@ -164,12 +176,11 @@ impl Replicas {
         }
     }
 
-    /// One heartbeat: renews the lease, looks who lives, and buries who does not.
+    /// One heartbeat: renews the lease, reads the list of servers, and looks for missing leases.
     ///
     /// # Errors
     /// If Postgres fails.
     pub async fn beat(&self) -> Result<Beat, DatabaseError> {
-        let ReplicasParts { database, .. } = &self.0.parts;
         let (leases, looked) = if self.is_alone() {
             // First, so that the lease is no longer than whoever is found may rely on.
             let looked = self.look().await;
@@ -178,74 +189,76 @@ impl Replicas {
             // Postgres may hang: the lease is renewed all the same, and in time.
             tokio::join!(self.renew(), self.look())
         };
-        let Some(look) = looked? else { return Ok(Beat::Regular) };
-        if look != Look::Listed {
-            database.replicas().register(&self.own_row()).await?;
-        }
-        for dead in self.judge(&leases) {
-            let agents = database.replicas().bury(dead).await?;
-            tracing::warn!(replica.id = %dead, agents, "a server died: its agents are lost");
-            self.forget(dead);
-        }
-        Ok(match look {
-            Look::Listed | Look::Changed => Beat::Regular,
-            Look::Missing => Beat::Revived,
-        })
+        let standing = match looked? {
+            Some(Look::Listed) => Standing::Registered,
+            Some(Look::Changed) => {
+                self.register().await?;
+                Standing::Registered
+            }
+            Some(Look::Missing) => Standing::Deregistered { has_lease: leases.is_some() },
+            None => Standing::Unknown,
+        };
+        // A server that is not registered suspects no other.
+        let suspects = match standing {
+            Standing::Registered => self.update_leases(&leases.unwrap_or_default()),
+            Standing::Deregistered { .. } | Standing::Unknown => Vec::new(),
+        };
+        Ok(Beat { standing, suspects })
     }
 
-    /// Where a server is reached; nothing if it does not count as living, or if what is written of it is not authentic.
+    /// Where a server is reached; nothing if it does not count as living, or if its row is not authentic.
     ///
     /// # Errors
     /// If Postgres fails.
     pub async fn url(&self, id: ReplicaId) -> Result<Option<String>, DatabaseError> {
-        if let Some(other) = self.lock().others.get(&id) {
-            return Ok(other.address.as_ref().map(|address| address.url.clone()));
+        if let Some(url) = self.lock().url(id) {
+            return Ok(Some(url));
         }
         // It may have joined since the last heartbeat.
         self.look_for_servers().await?;
-        let url = self.lock().others.get(&id).and_then(|other| other.address.as_ref().map(|address| address.url.clone()));
+        let url = self.lock().url(id);
         if url.is_some() {
             self.missed_joining();
         }
         Ok(url)
     }
 
-    /// The key by which a server signs; nothing if it is not known, or if what is written of it is not authentic.
-    pub(super) fn public_key(&self, id: ReplicaId) -> Option<PublicKey> {
-        self.lock().others.get(&id)?.address.as_ref().map(|address| address.key)
+    /// Done once a server no longer counts as living, as far as this one knows.
+    pub async fn gone(&self, id: ReplicaId) {
+        let mut read = self.0.read.subscribe();
+        while self.lock().contains(id) {
+            // The sender is ours.
+            let _ = read.changed().await;
+        }
     }
 
-    /// Reads which servers there are, and takes it in.
+    /// The key by which a server signs; nothing if it is not known, or if its row is not authentic.
+    pub(super) fn public_key(&self, id: ReplicaId) -> Option<PublicKey> {
+        self.lock().public_key(id)
+    }
+
+    /// Reads which servers are registered.
     pub(super) async fn look_for_servers(&self) -> Result<(), DatabaseError> {
         self.learn(self.0.parts.database.replicas().list().await?);
         Ok(())
-    }
-
-    pub(super) fn parts(&self) -> &ReplicasParts {
-        &self.0.parts
     }
 
     pub(super) fn last_look_up(&self) -> &tokio::sync::Mutex<Option<Instant>> {
         &self.0.looked_up
     }
 
-    /// What this server writes of itself.
+    /// The row of this server.
     fn own_row(&self) -> Replica {
         let ReplicasParts { id, url, keys, signing_key, .. } = &self.0.parts;
         Address { url: url.clone(), key: signing_key.public() }.row(keys, *id)
     }
 
-    /// Done once a server no longer counts as living, as far as this one knows.
-    pub async fn gone(&self, id: ReplicaId) {
-        let mut read = self.0.read.subscribe();
-        while self.lock().others.contains_key(&id) {
-            // The sender is ours.
-            let _ = read.changed().await;
-        }
+    pub(super) fn parts(&self) -> &ReplicasParts {
+        &self.0.parts
     }
 
     fn is_alone(&self) -> bool {
-        self.lock().others.is_empty()
+        self.lock().is_empty()
     }
 
     /// Reads who is written, and takes it in; nothing if Postgres takes too long to tell.
@@ -253,8 +266,8 @@ impl Replicas {
         let ReplicasParts { id, database, heartbeat, .. } = &self.0.parts;
         let Ok(written) = timeout(LOOK.min(*heartbeat), database.replicas().list()).await else { return Ok(None) };
         let written = written?;
-        let look = match written.iter().find(|replica| replica.id == *id) {
-            Some(own) if *own == self.own_row() => Look::Listed,
+        let look = match written.iter().find(|written| written.replica.id == *id) {
+            Some(own) if own.replica == self.own_row() => Look::Listed,
             Some(_) => Look::Changed,
             None => Look::Missing,
         };
@@ -262,62 +275,57 @@ impl Replicas {
         Ok(Some(look))
     }
 
-    /// Renews the lease. Returns of the servers known so far whether the lease of each lasts; of none if Redis cannot tell.
-    async fn renew(&self) -> HashMap<ReplicaId, bool> {
-        let ReplicasParts { id, redis, heartbeat, .. } = &self.0.parts;
-        let (others, interval) = {
+    /// Renews the lease. Returns for each known server whether its lease exists, or nothing if Redis did not answer.
+    async fn renew(&self) -> Option<HashMap<ReplicaId, bool>> {
+        let ReplicasParts { id, redis, heartbeat, timeout, .. } = &self.0.parts;
+        let lease = timeout.saturating_sub(*heartbeat * NOTICING_BEATS);
+        let (others, lease) = {
             let mut known = self.lock();
-            known.interval = if known.others.is_empty() { *heartbeat * ALONE_FACTOR } else { *heartbeat };
-            (known.others.keys().copied().collect::<Vec<_>>(), known.interval)
+            let is_alone = known.is_empty();
+            known.interval = if is_alone { *heartbeat * ALONE_FACTOR } else { *heartbeat };
+            // The longer lease outlasts a renewal that fails, too.
+            (known.ids(), if is_alone { lease + known.interval * 2 } else { lease })
         };
-        let Some(redis) = redis else { return HashMap::new() };
-        let lease = interval * LEASE_BEATS;
+        let Some(redis) = redis else { return Some(HashMap::new()) };
         let keys: Vec<Key> = others.iter().copied().map(Key::replica).collect();
         match redis.renew_lease(Key::replica(*id), lease, &keys).await {
-            Ok(lasts) => others.into_iter().zip(lasts).collect(),
+            Ok(lasts) => Some(others.into_iter().zip(lasts).collect()),
             Err(error) => {
                 tracing::warn!(%error, "this server's lease cannot be renewed");
-                HashMap::new()
+                None
             }
         }
     }
 
-    fn forget(&self, dead: ReplicaId) {
-        self.lock().others.remove(&dead);
+    pub(super) fn forget(&self, id: ReplicaId) {
+        self.lock().forget(id);
         self.0.read.send_replace(());
     }
 
-    /// Takes in who is written.
-    fn learn(&self, written: Vec<Replica>) {
-        let mut known = self.lock();
-        let before = std::mem::take(&mut known.others);
-        for row in written.into_iter().filter(|replica| replica.id != self.0.parts.id) {
-            let (address, before) = (Address::of_row(&self.0.parts.keys, &row), before.get(&row.id));
-            if address.is_none() && before.is_none_or(|before| before.address.is_some()) {
-                tracing::warn!(
-                    replica.id = %row.id,
-                    "what Postgres has of this server was not written by a server with our TOKEN_ENCRYPTION_KEY: nothing is \
-                     forwarded to it, nor taken from it (docs/REPLICAS.md)"
-                );
-            }
-            known.others.insert(row.id, Other { address, missing: before.map_or(0, |before| before.missing) });
-        }
-        drop(known);
+    /// Replaces the known servers, and closes the circuits of those that have registered since.
+    fn learn(&self, written: Vec<RegisteredReplica>) {
+        let others = written.into_iter().filter(|written| written.replica.id != self.id());
+        let with_addresses = others.map(|other| (Address::of_row(&self.0.parts.keys, &other.replica), other));
+        let new = self.lock().update(with_addresses);
+        self.close_circuits(new);
         self.0.read.send_replace(());
     }
 
-    /// Takes in whose lease lasts. Returns who is dead.
-    fn judge(&self, leases: &HashMap<ReplicaId, bool>) -> Vec<ReplicaId> {
-        let mut known = self.lock();
-        for (id, other) in &mut known.others {
-            // Where Redis could not tell, nothing was learnt, and what it tells next may be the first that a new Redis knows.
-            other.missing = if leases.get(id) == Some(&false) { other.missing + 1 } else { 0 };
+    /// Takes in which leases exist. Returns the servers whose health is to be checked.
+    fn update_leases(&self, leases: &HashMap<ReplicaId, bool>) -> Vec<RegisteredReplica> {
+        let LeaseChanges { suspects, renewed } = self.lock().update_leases(leases);
+        self.close_circuits(renewed);
+        suspects
+    }
+
+    fn close_circuits(&self, ids: Vec<ReplicaId>) {
+        for id in ids {
+            self.0.parts.outbound.close_circuit(Service::Replica(id));
         }
-        known.others.iter().filter(|(_, other)| other.missing >= MISSING_BEATS).map(|(&id, _)| id).collect()
     }
 
     /// What is known. A panic while it was locked cannot have left it half-made.
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

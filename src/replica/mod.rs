@@ -1,13 +1,16 @@
 //! Servers that act as one: which of them live, where each is reached, and how one asks another.
 //!
-//! A server is written in Postgres, and holds a lease in Redis that it renews at every heartbeat, for all agents that it runs. Who
-//! loses the lease for some heartbeats is taken for dead by the others: it is struck off the list in Postgres, and its agents are
-//! lost. What it still tries to write is refused there, by the fence of each agent's life.
+//! A server is registered in Postgres, and holds a lease in Redis, which it renews at every heartbeat, for all its agents. If the lease is
+//! missing for some heartbeats and the server does not answer a health check either, another server deregisters it, and its agents are
+//! lost. Postgres refuses its writes from then on, by the fencing token of each agent. Once it is back, it registers again and reclaims
+//! those agents that no one restarted or stopped in the meantime.
 
 mod address;
 mod forwarding;
 mod grant;
+mod health;
+mod known;
 mod membership;
 
 pub use self::grant::{ForwardedCredential, ForwardingGrant, GrantRefused};
-pub use self::membership::{Beat, Replicas, ReplicasParts};
+pub use self::membership::{Beat, Replicas, ReplicasParts, Standing};

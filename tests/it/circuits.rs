@@ -17,7 +17,13 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// Breakers of another replica.
 fn replica(redis: &TestRedis) -> CircuitBreakers {
-    let variables = BTreeMap::from([("REDIS_URL".to_owned(), redis.url())]);
+    replica_open_for(redis, "30s")
+}
+
+/// The same, whose circuits are open for this time first.
+fn replica_open_for(redis: &TestRedis, timeout: &str) -> CircuitBreakers {
+    let variables = [("REDIS_URL", redis.url()), ("CIRCUIT_BREAKER_TIMEOUT", timeout.to_owned())];
+    let variables: BTreeMap<String, String> = variables.map(|(name, value)| (name.to_owned(), value)).into();
     let settings = Config::from_variables(&variables).expect("valid");
     let store = Arc::new(RedisCircuitStore::new(Redis::new(&settings.redis).expect("an endpoint"), KeyRing::new(&[0x77; 32])));
     let peek = Some(Duration::from_millis(20));
@@ -128,4 +134,21 @@ async fn status_and_metrics_count_open_ones_without_a_name() {
     for kind in ["agent", "replica", "upstream"] {
         assert!(metrics.contains(&format!("agentapi_circuits_open{{kind=\"{kind}\"}} 0")), "{metrics}");
     }
+}
+
+#[tokio::test]
+async fn circuit_whose_time_is_over_is_shown_half_open() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    let server = ServerBuilder::new(&database).redis(&redis).env("TOKEN_ENCRYPTION_KEY", &"7".repeat(64)).start().await;
+    let operator = server.operator().await;
+    let other = replica_open_for(&redis, "100ms");
+    let service = Service::Agent(AgentId::new());
+    open(&other, service).await;
+    // There are no calls, so Redis still has it as open.
+    let circuit = eventually("it is shown half-open", || async {
+        let page = operator.get("/v1/circuits").await.ok();
+        (page["items"][0]["state"] == "half_open").then(|| page["items"][0].clone())
+    })
+    .await;
+    assert_eq!((&circuit["service"], &circuit["retry_after"]), (&json!(service.to_string()), &json!(0)));
 }

@@ -52,7 +52,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("session", &["config", "domain", "redis"]),
     ("rate_limit", &["config", "domain", "postgres", "redis"]),
     ("cache", &["domain", "postgres", "redis"]),
-    ("replica", &["domain", "postgres", "redis"]),
+    ("replica", &["domain", "outbound", "postgres", "redis"]),
     ("outbound", &["circuit_breaker", "domain", "tls"]),
     ("circuit_breaker", &["config", "domain", "redis"]),
     ("redis", &["config", "domain", "tls"]),

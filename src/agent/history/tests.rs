@@ -101,3 +101,40 @@ async fn a_dropped_saver_stores_what_waits() {
     assert_eq!(scene.attempts.recv().await.unwrap(), [stored(0, "kept")]);
     assert!(scene.attempts.recv().await.is_none());
 }
+
+/// A store whose server is not registered until the gate opens.
+struct Deregistered {
+    attempts: mpsc::UnboundedSender<usize>,
+    gate: watch::Receiver<bool>,
+}
+
+impl History for Deregistered {
+    async fn save(&self, messages: Vec<Message>) -> Result<(), HistoryError> {
+        self.attempts.send(messages.len()).unwrap();
+        if *self.gate.borrow() { Ok(()) } else { Err(HistoryError::Suspended) }
+    }
+
+    async fn resumed(&self) {
+        self.gate.clone().wait_for(|open| *open).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn messages_of_a_deregistered_server_wait_even_at_the_end() {
+    let (attempts, mut attempted) = mpsc::unbounded_channel();
+    let (open, gate) = watch::channel(false);
+    let (saver, progress) = Saver::start_patient(Deregistered { attempts, gate }, &TaskTracker::new(), SHORT);
+    saver.save(message(0, "first"));
+    assert_eq!(attempted.recv().await, Some(1));
+    let last = saver.save(message(1, "last words"));
+    let mut closing = Box::pin(saver.close());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        assert!(futures_util::poll!(&mut closing).is_pending());
+    }
+    assert!(attempted.try_recv().is_err(), "no attempt is made in vain");
+    open.send(true).unwrap();
+    closing.await;
+    assert_eq!(attempted.recv().await, Some(2));
+    assert_eq!(*progress.borrow(), last);
+}

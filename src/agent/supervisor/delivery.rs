@@ -30,6 +30,7 @@ impl Delivery {
         let mut given = None;
         let (mut wait, longest) = BACK_OFF;
         loop {
+            self.supervisor.0.registration.until(true).await;
             match self.next(given).await {
                 Ok(Some(message)) => match self.deliver(&message).await {
                     Ok(true) => given = Some(message.id),
@@ -70,6 +71,8 @@ impl Delivery {
         if !self.live.until_idle().await {
             return Err(AgentError::NotRunning);
         }
+        // While the server is not registered, the agent may belong to another one, which delivers the queue.
+        self.supervisor.0.registration.until(true).await;
         if !queue.claim(self.id, message.id, self.life).await? {
             return Ok(true);
         }

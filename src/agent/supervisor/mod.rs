@@ -4,7 +4,9 @@ mod approvals;
 mod delivery;
 mod error;
 mod inbox;
+mod incarnation;
 mod ownership;
+mod registration;
 mod saying;
 mod sealed_env;
 mod settled;
@@ -25,12 +27,14 @@ use tokio_util::task::TaskTracker;
 use self::delivery::Delivery;
 pub use self::error::AgentError;
 use self::inbox::Inbox;
+use self::incarnation::Incarnation;
 use self::ownership::Owners;
 pub use self::ownership::Whereabouts;
+use self::registration::Registration;
 pub use self::saying::Waiting;
 pub use self::sealed_env::reseal as reseal_env;
 pub use self::timeline::TimelineWatch;
-use super::live::{Ended, LiveAgent};
+use super::live::LiveAgent;
 use super::uploads;
 use super::workspace::Workspace;
 use crate::cache::Cache;
@@ -43,9 +47,6 @@ use crate::postgres::{Action, AuditEntry, Database};
 
 /// How long an agent that is asked to end may take before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-
-/// Waits between attempts to write that an agent has ended, while Postgres is away: the first, and the longest.
-const WRITE_BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How long whoever stops an agent waits until that is written.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
@@ -70,6 +71,7 @@ struct Inner {
     places: Arc<Semaphore>,
     live: Mutex<HashMap<AgentId, Place>>,
     owners: Owners,
+    registration: Registration,
 }
 
 /// A live agent in its place.
@@ -135,6 +137,7 @@ impl Supervisor {
             places,
             live: Mutex::default(),
             owners: Owners::new(),
+            registration: Registration::default(),
         }))
     }
 
@@ -144,11 +147,25 @@ impl Supervisor {
         self.0.settings.allow_custom_commands
     }
 
-    /// Stops an agent with all that it started; lets a remote one go.
+    /// Stops an agent with all that it started; lets a remote one go. A lost agent does not run on if its server comes back.
     ///
     /// # Errors
     /// [`AgentError`].
     pub async fn stop(&self, principal: &Principal, id: AgentId) -> Result<Agent, AgentError> {
+        let agent = self.end(principal, id).await?;
+        if agent.state != AgentState::Lost {
+            return Ok(agent);
+        }
+        self.0.database.agents(principal.scope).stop_lost(id, principal.user).await?;
+        // Its server may have come back in between.
+        match self.get(principal, id).await? {
+            agent if agent.state == AgentState::Running => Err(AgentError::Elsewhere),
+            agent => Ok(agent),
+        }
+    }
+
+    /// Stops an agent that runs here. Returns it; it runs nowhere.
+    async fn end(&self, principal: &Principal, id: AgentId) -> Result<Agent, AgentError> {
         if let Some((live, left)) = self.place(principal.tenant(), id) {
             live.stop(STOP_GRACE).await;
             // Where Postgres is away, asking it below says so.
@@ -239,19 +256,24 @@ impl Supervisor {
         futures_util::future::join_all(agents.iter().map(|agent| agent.stop(STOP_GRACE))).await;
     }
 
-    /// The live agent of this tenant; another tenant's is not found.
+    /// The live agent of this tenant; another tenant's is not found, nor one that may belong to another server by now.
     fn find(&self, tenant: TenantId, id: AgentId) -> Option<LiveAgent> {
         self.place(tenant, id).map(|(agent, _)| agent)
     }
 
     fn place(&self, tenant: TenantId, id: AgentId) -> Option<(LiveAgent, CancellationToken)> {
-        self.lock().get(&id).filter(|place| place.tenant == tenant).map(|place| (place.agent.clone(), place.left.clone()))
+        if !self.0.registration.is_registered() {
+            return None;
+        }
+        let places = self.lock();
+        let place = places.get(&id).filter(|place| place.tenant == tenant && !place.over.is_cancelled())?;
+        Some((place.agent.clone(), place.left.clone()))
     }
 
     /// Gives an agent its place until it ends, and writes that it has.
     fn supervise(&self, scope: TenantScope, id: AgentId, living: Living, permit: OwnedSemaphorePermit) {
         let Living { live: agent, life, over, inbox } = living;
-        let supervisor = self.clone();
+        let (supervisor, incarnation) = (self.clone(), self.incarnation(scope, id, life, &over));
         let left = CancellationToken::new();
         let place = Place {
             tenant: scope.tenant(),
@@ -276,25 +298,16 @@ impl Supervisor {
                 }
             };
             tracing::info!(tenant.id = %scope.tenant(), agent.id = %id, state = ended.state().as_str(), code = ended.exit_code, "agent ended");
-            supervisor.write_end(scope, id, life, ended).await;
+            incarnation.write_end(ended, &supervisor.0.stopping).await;
             supervisor.leave(id, life);
             metrics::gauge!("agentapi_agents_running").decrement(1);
             left.cancel();
         });
     }
 
-    /// Writes that a life of an agent has ended, as soon as Postgres takes it.
-    async fn write_end(&self, scope: TenantScope, id: AgentId, life: Fence, ended: Ended) {
-        let (mut wait, longest) = WRITE_BACK_OFF;
-        while let Err(error) = self.0.database.agents(scope).end(id, life, ended.state(), ended.exit_code).await {
-            tracing::warn!(tenant.id = %scope.tenant(), agent.id = %id, %error, "cannot write that the agent has ended");
-            // At the next start it is found to be lost.
-            if self.0.stopping.is_cancelled() {
-                return;
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(longest);
-        }
+    fn incarnation(&self, scope: TenantScope, id: AgentId, life: Fence, over: &CancellationToken) -> Incarnation {
+        let (database, replica, registration) = (self.0.database.clone(), self.0.replica, self.0.registration.clone());
+        Incarnation { database, scope, id, life, replica, over: over.clone(), registration }
     }
 
     /// Frees an agent's place, unless it is that of a later life.

@@ -1,10 +1,10 @@
-//! Which server runs an agent, and what becomes of agents whose server died.
+//! Which server runs an agent, and what becomes of agents whose server failed, or was away for a while.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{AgentError, Supervisor};
+use super::{AgentError, Place, Supervisor};
 use crate::cache::MemoryCacheStore;
 use crate::domain::{AgentId, AgentState, CacheKey, Principal, ReplicaId, TenantId};
 use crate::postgres::{DatabaseError, OwnAgent};
@@ -68,20 +68,47 @@ impl Supervisor {
         self.0.owners.forget(principal.tenant(), id);
     }
 
-    /// Kills agents that live here and are this server's no more: it was taken for dead. Nothing more is written of them.
+    /// Records that the other servers have deregistered this one. Returns whether that is new.
+    #[must_use]
+    pub fn deregistered(&self) -> bool {
+        self.0.registration.set(false)
+    }
+
+    /// Whether this server is known to be deregistered, or not to have its agents back yet.
+    #[must_use]
+    pub fn is_deregistered(&self) -> bool {
+        !self.0.registration.is_registered()
+    }
+
+    /// Waits until this server is known to be deregistered: a write that Postgres refuses may show it before a heartbeat does.
+    pub async fn until_deregistered(&self) {
+        self.0.registration.until(false).await;
+    }
+
+    /// Kills those agents of this server that were restarted or stopped elsewhere while they were lost. Reclaims the others if the server is
+    /// registered. Returns whether none is lost any more.
     ///
     /// # Errors
     /// If Postgres fails.
-    pub async fn give_up_lost(&self) -> Result<(), DatabaseError> {
-        // In this order: what begins to live in between is in neither list, and stays.
-        let living: Vec<OwnAgent> = self.lock().iter().map(|(&id, place)| OwnAgent { id, life: place.life }).collect();
-        let running = self.0.database.replicas().running(self.0.replica).await?;
-        for own in living.iter().filter(|own| !running.contains(own)) {
+    pub async fn reclaim(&self) -> Result<bool, DatabaseError> {
+        let own = |(&id, place): (&AgentId, &Place)| OwnAgent { tenant: place.tenant, id, life: place.life };
+        // An agent that is started from now on is not among them, and stays.
+        let own: Vec<OwnAgent> = self.lock().iter().map(own).collect();
+        let reclaimed = self.0.database.replicas().reclaim(self.0.replica, &own).await?;
+        for own in &reclaimed.over {
             if let Some(place) = self.lock().get(&own.id).filter(|place| place.life == own.life) {
                 place.over.cancel();
             }
         }
-        Ok(())
+        if reclaimed.agents > 0 {
+            tracing::info!(agents = reclaimed.agents, "agents that were lost with this server run on");
+        }
+        Ok(reclaimed.lost == 0)
+    }
+
+    /// Records that this server is registered again and has its agents back.
+    pub fn registered_again(&self) {
+        self.0.registration.set(true);
     }
 }
 

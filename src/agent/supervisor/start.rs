@@ -163,6 +163,10 @@ impl Supervisor {
         match live.opened().await {
             Ok(session) => Ok((Living { live, life, over, inbox }, session.unwrap_or_default())),
             Err(error) => {
+                if !self.0.registration.is_registered() {
+                    // Otherwise its last entries would wait to be stored until the server is registered again.
+                    over.cancel();
+                }
                 live.stop(Duration::ZERO).await;
                 Err(error.into())
             }
@@ -195,6 +199,8 @@ impl Supervisor {
                 Ok(agent)
             }
             Err(error) => {
+                // Otherwise its messages might wait to be stored until the server is registered again.
+                living.over.cancel();
                 living.live.stop(Duration::ZERO).await;
                 Err(error)
             }
@@ -206,7 +212,7 @@ impl Supervisor {
     /// # Errors
     /// [`AgentError`].
     pub async fn restart(&self, principal: &Principal, id: AgentId) -> Result<Agent, AgentError> {
-        self.stop(principal, id).await?;
+        self.end(principal, id).await?;
         let supervisor = self.clone();
         let principal = *principal;
         let task = self.0.tasks.spawn(async move { supervisor.start_again(&principal, id).await });
@@ -228,7 +234,8 @@ impl Supervisor {
                 Ok(agent)
             }
             Err(error) => {
-                agents.end(id, life, AgentState::Exited, None).await?;
+                // Nothing is stored if the incarnation is over by now.
+                let _is_stored = agents.end(id, life, AgentState::Exited, None).await?;
                 Err(error)
             }
         }
@@ -292,7 +299,7 @@ impl Supervisor {
         over: &CancellationToken,
         inbox: &Arc<Inbox>,
     ) -> StoredHistory {
-        StoredHistory { database: self.0.database.clone(), scope, id, life, over: over.clone(), inbox: Arc::clone(inbox) }
+        StoredHistory { incarnation: self.incarnation(scope, id, life, over), inbox: Arc::clone(inbox) }
     }
 
     fn safe(&self, scope: TenantScope, id: AgentId) -> Safe<'_> {

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use self::announcements::Follower;
 use self::first_operator::FirstOperator;
+use self::replica::Heartbeats;
 use super::open::{self, Opened};
 use super::{Failure, identity, operator};
 use crate::agent::{Supervisor, SupervisorParts};
@@ -86,7 +87,7 @@ async fn serve(
     if lost > 0 {
         tracing::warn!(agents = lost, "agents were lost when this server last ended");
     }
-    replica::live(&app);
+    let heartbeats = Heartbeats::begin(&app);
     housekeeping::begin(&app, settings.session.cleanup_interval);
     housekeeping::meet_redis(&app);
     let follower = Follower {
@@ -100,7 +101,7 @@ async fn serve(
         follower.begin().await.map_err(|error| format!("cannot find out whose sessions are over, nor hear of it: {error}"))?;
     lifecycle.tasks().spawn(announcements::follow(follower, announcements, lifecycle.stopping()));
     announce(address, first_operator.as_ref());
-    stop_in_order(app, listener, settings.server.shutdown_timeout).await
+    stop_in_order(app, listener, heartbeats, settings.server.shutdown_timeout).await
 }
 
 /// Puts the server together, top to bottom.
@@ -128,17 +129,19 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
     }
     let url = replica::url(&settings.replica, address);
     let resolvers = resolvers(settings, replica::allowed_addresses(&settings.replica, &url));
+    let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), &keys, lifecycle);
+    let outbound = Outbound::new(breakers.clone(), resolvers);
     let replicas = Replicas::new(ReplicasParts {
         id: replica,
         url,
         database: opened.database.clone(),
         redis: redis.clone(),
+        outbound: outbound.clone(),
         heartbeat: settings.replica.heartbeat,
+        timeout: settings.replica.timeout(),
         keys: keys.clone(),
         signing_key: SigningKey::generate(),
     });
-    let breakers = breakers(&settings.circuit_breaker, redis.as_ref(), &keys, lifecycle);
-    let outbound = Outbound::new(breakers.clone(), resolvers);
     let agents = Supervisor::new(SupervisorParts {
         settings: settings.agent.clone(),
         data_dir: settings.server.data_dir.clone(),
@@ -196,7 +199,7 @@ fn breakers(
 }
 
 /// Serves, and when told to stop: takes no more requests, stops the agents, waits for what is in flight.
-async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Result<(), Failure> {
+async fn stop_in_order(app: App, listener: TcpListener, heartbeats: Heartbeats, timeout: Duration) -> Result<(), Failure> {
     let (lifecycle, agents, replicas) = (app.lifecycle.clone(), app.agents.clone(), app.replicas.clone());
     let stopping = lifecycle.stopping();
     let serving = lifecycle.tasks().spawn(http::serve(listener, app));
@@ -204,6 +207,7 @@ async fn stop_in_order(app: App, listener: TcpListener, timeout: Duration) -> Re
     let deadline = tokio::time::Instant::now() + timeout;
     let ended = tokio::time::timeout_at(deadline, async { tokio::join!(serving, agents.drain()).0 }).await;
     let drained = lifecycle.drain(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
+    heartbeats.end().await;
     if let Err(error) = replicas.leave().await {
         tracing::warn!(%error, "the other servers were not told that this one stops");
     }

@@ -199,3 +199,24 @@ async fn what_is_no_event_of_the_protocol_is_passed_over() {
     assert_eq!(told(&news), [(1, "still there?".to_owned()), (2, "you said still there?".to_owned())]);
     assert_eq!(client.get(&format!("{agent}/status")).await.ok()["status"], "stable");
 }
+
+#[tokio::test]
+async fn circuit_of_a_remote_closes_by_its_event_stream() {
+    let (mut stub, (_server, client)) = (Stub::start().await, start().await);
+    let agent = attach(&client, &stub.url()).await;
+    let circuits = || async { client.get("/v1/circuits").await.ok()["items"].clone() };
+    for _ in 0..2 {
+        stub.faults.refuse().await;
+        eventually("its circuit opens", || async {
+            // The follower retries ever more seldom, so messages have to fail, too.
+            client.post(&format!("{agent}/message"), json!({"type": "user", "content": "hello?"})).await;
+            let circuits = circuits().await;
+            (circuits[0]["service"].as_str()? == format!("agent:{}", agent.rsplit_once('/')?.1)).then_some(circuits)
+        })
+        .await;
+        stub.faults.become_(Mode::Pass).await;
+        reached(&client, &agent).await;
+        // The stream is the only call.
+        eventually("its circuit is closed", || async { (circuits().await == json!([])).then_some(()) }).await;
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentapi::domain::{ApiKeyId, KeyRing, Purpose, ReplicaId, SecretDigest, SessionId, SigningKey, TenantId};
+use agentapi::outbound::{Outbound, Resolvers};
 use agentapi::postgres::Database;
 use agentapi::replica::{ForwardedCredential, ForwardingGrant, Replicas, ReplicasParts};
 use base64::Engine;
@@ -154,7 +155,9 @@ impl Peer {
             url: url.to_owned(),
             database: Database::new(options, 1, Duration::from_secs(30)),
             redis: None,
+            outbound: Outbound::new(None, Resolvers::default()),
             heartbeat: Duration::from_secs(60),
+            timeout: Duration::from_secs(300),
             keys: KeyRing::new(&KEY),
             signing_key: SigningKey::generate(),
         });

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use sqlx::PgConnection;
 
 use super::Fleet;
-use crate::support::{Server, eventually};
+use crate::support::{Server, eventually, free_port};
 
 /// What one server is known to live by.
 struct Lease {
@@ -99,4 +99,30 @@ async fn is_found_dead_if_it_dies_right_after_the_other_came() {
     assert!(start.elapsed() < Duration::from_secs(3 * 8), "long before its own turn");
     a.kill().await;
     client.at(&b).in_state(&agent, "lost").await;
+}
+
+#[tokio::test]
+async fn livez_answers_only_for_its_own_id() {
+    let fleet = Fleet::make().await;
+    let server = fleet.builders[0].start().await;
+    let id = fleet.members().await[0];
+    let anybody = server.anonymous();
+    assert_eq!(anybody.get(&format!("/livez?replica={id}")).await.text, "ok");
+    assert_eq!(anybody.get(&format!("/livez?replica={}", uuid::Uuid::now_v7())).await.problem(404), "not_found");
+    assert_eq!(anybody.get("/livez?replica=x").await.problem(422), "validation_failed");
+}
+
+#[tokio::test]
+async fn failed_server_is_noticed_at_a_reused_address() {
+    let mut fleet = Fleet::make().await;
+    let port = free_port().to_string();
+    for builder in &mut fleet.builders[1..] {
+        *builder = builder.clone().env("AGENTAPI_PORT", &port);
+    }
+    let (a, b) = (fleet.builders[0].start().await, fleet.builders[1].start().await);
+    let client = a.operator().await;
+    let agent = client.at(&b).start_echo_agent().await;
+    b.kill().await;
+    let _c = fleet.builders[2].start().await;
+    client.in_state(&agent, "lost").await;
 }

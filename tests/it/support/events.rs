@@ -43,11 +43,10 @@ impl EventStream {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
                 let text = String::from_utf8(block).expect("UTF-8");
-                if text.starts_with(':') {
-                    continue;
-                }
                 let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-                let data = serde_json::from_str(field("data:").expect("data")).expect("JSON");
+                // A comment, or how long to wait before connecting again.
+                let Some(data) = field("data:") else { continue };
+                let data = serde_json::from_str(data).expect("JSON");
                 let id = field("id:").unwrap_or_default().to_owned();
                 return Some(Event { id, name: field("event:").expect("a name").to_owned(), data });
             }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::response::sse::Event;
-use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub(super) async fn get_agent_events(
     Ok(event_stream::serve(app, shown, events.map(move |told| write(told, agent_type, whole))))
 }
 
-/// The end of the stream of an agent that has ended. Browsers connect again when a stream ends, until the answer is 204.
+/// The end of the stream of an agent that has ended. Browsers reconnect when a stream ends, until the answer is 204.
 async fn what_was_said(
     app: App,
     principal: &Principal,
@@ -94,7 +94,8 @@ async fn what_was_said(
     });
     let news: Vec<Event> = news.collect();
     if news.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        let agent = app.agents.get(principal, id).await?;
+        return Ok(event_stream::no_further_events(app, shown, &agent));
     }
     Ok(event_stream::serve(app, shown, stream::iter(news)))
 }

@@ -9,7 +9,7 @@ use crate::http::App;
 use crate::http::extract::Path;
 use crate::http::problem::{Problem, ProblemBody};
 
-/// Stops an agent: its program and all that it started. A remote agent is let go, and runs on where it is. Its messages stay. Stopping an ended agent changes nothing.
+/// Stops an agent: its program and all that it started. A remote agent is let go, and runs on where it is. Its messages stay. Stopping an ended agent changes nothing, except that a lost one becomes `stopped` and does not run again if its server comes back.
 #[utoipa::path(delete, path = "/v1/agents/{id}", tag = "agents", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The agent")),
     responses(

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::event_stream;
 use super::events::last_event_id;
 use crate::agent::TimelineWatch;
-use crate::domain::{AgentId, EventId, Principal, TimelineEntry, TimelineKind};
+use crate::domain::{AgentId, EventId, Principal, TimelineEntry, TimelineKind, Transport};
 use crate::http::App;
 use crate::http::extract::{Path, Query, TimelinePage};
 use crate::http::problem::{Problem, ProblemBody};
@@ -71,17 +71,28 @@ pub(super) async fn get_agent_timeline(
 ) -> Result<Response, Problem> {
     if page.stream || wants_events(&headers) {
         let watch = app.agents.watch_timeline(&principal, id, last_event_id(&headers)?).await?;
-        return watched(app, shown, watch).await;
+        return watched(app, shown, &principal, id, watch).await;
     }
     let mut entries = app.agents.timeline(&principal, id, page.after, page.limit.and_one()).await?;
     let next = page.limit.cut(&mut entries, |entry| entry.id);
     Ok(Json(TimelineResponse { items: entries.into_iter().map(EntryBody::from).collect(), next }).into_response())
 }
 
-async fn watched(app: App, shown: Shown, mut watch: TimelineWatch) -> Result<Response, Problem> {
-    // Browsers connect again when a stream ends, until the answer is 204.
+async fn watched(
+    app: App,
+    shown: Shown,
+    principal: &Principal,
+    id: AgentId,
+    mut watch: TimelineWatch,
+) -> Result<Response, Problem> {
+    // Browsers reconnect when a stream ends, until the answer is 204.
     if watch.is_over().await? {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        let agent = app.agents.get(principal, id).await?;
+        return Ok(match agent.kind.transport() {
+            Transport::Acp => event_stream::no_further_events(app, shown, &agent),
+            // It has no timeline.
+            Transport::Pty | Transport::Remote => StatusCode::NO_CONTENT.into_response(),
+        });
     }
     let events = stream::unfold(watch, |mut watch| async move {
         // Where Postgres fails, the stream breaks off: it can be taken up again after its last event.

@@ -30,7 +30,7 @@ struct CircuitBody {
     service: String,
     #[schema(example = "agent")]
     kind: &'static str,
-    /// `open` or `half_open`.
+    /// What the next call meets: `open`, it is refused; `half_open`, it may try the service.
     #[schema(example = "open")]
     state: &'static str,
     /// Times that it opened in a row without closing; 5 stands for 5 or more.
@@ -41,11 +41,12 @@ struct CircuitBody {
 
 impl From<KnownCircuit> for CircuitBody {
     fn from(KnownCircuit { service, circuit }: KnownCircuit) -> Self {
-        let retry_after = match circuit.phase {
-            Phase::Open if circuit.wait_ms > 0 => whole_seconds(Duration::from_millis(circuit.wait_ms)),
-            Phase::Open | Phase::HalfOpen | Phase::Closed => 0,
+        let phase = circuit.phase_of_next_call();
+        let retry_after = match phase {
+            Phase::Open => whole_seconds(Duration::from_millis(circuit.wait_ms)),
+            Phase::HalfOpen | Phase::Closed => 0,
         };
-        let (kind, state) = (service.kind(), circuit.phase.as_str());
+        let (kind, state) = (service.kind(), phase.as_str());
         Self { service: service.to_string(), kind, state, opens: circuit.opens, retry_after }
     }
 }
