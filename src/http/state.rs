@@ -4,8 +4,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
 use super::host::AllowedHosts;
 use super::limit::Outcome;
 use super::measure::{Counters, RequestMetrics};
@@ -15,6 +13,7 @@ use crate::cache::Directory;
 use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
 use crate::domain::KeyRing;
+use crate::hashing::HashingQueue;
 use crate::lifecycle::Lifecycle;
 use crate::outbound::Outbound;
 use crate::postgres::Database;
@@ -68,7 +67,7 @@ struct State {
     session_checks: Counters<&'static str>,
     api_key_checks: Counters<&'static str>,
     decisions: Counters<Outcome>,
-    hashing: Semaphore,
+    hashing: HashingQueue,
 }
 
 impl App {
@@ -85,7 +84,7 @@ impl App {
             session_checks: Counters::default(),
             api_key_checks: Counters::default(),
             decisions: Counters::default(),
-            hashing: Semaphore::new(cores),
+            hashing: HashingQueue::new(cores),
         }))
     }
 
@@ -116,8 +115,8 @@ impl App {
         &self.0.decisions
     }
 
-    /// Passwords that may be hashed at once: each takes a core and 19 MiB.
-    pub(super) fn hashing(&self) -> &Semaphore {
+    /// The queue for hashing passwords.
+    pub(super) fn hashing(&self) -> &HashingQueue {
         &self.0.hashing
     }
 }

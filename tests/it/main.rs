@@ -26,6 +26,7 @@ mod housekeeping;
 mod isolation;
 mod keys;
 mod logging;
+mod login_floods;
 mod login_limits;
 mod module_directions;
 mod open_files;
