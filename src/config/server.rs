@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 use super::section::Section;
 use super::value;
-use crate::domain::PasswordHash;
+use crate::domain::{PasswordHash, PasswordRules};
 
 /// Where the server listens, where it keeps its files, and which callers it believes.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -38,6 +38,9 @@ pub struct Server {
     /// Password of the first operator, `admin@localhost`, made on an empty database; random and printed if unset.
     #[serde(rename = "agentapi_admin_password", with = "value::secret")]
     pub admin_password: Option<SecretString>,
+    /// Characters that a new password has at least.
+    #[serde(rename = "agentapi_password_min_length", deserialize_with = "value::whole::<_, 8, 64, _>")]
+    pub password_min_length: usize,
     /// How long a stopping server waits for requests and agents to end.
     #[serde(rename = "agentapi_shutdown_timeout", with = "value::duration")]
     pub shutdown_timeout: Duration,
@@ -54,6 +57,7 @@ impl Default for Server {
             allowed_origins: own(&["http://localhost:3284", "http://localhost:3000", "http://localhost:3001"]),
             trusted_proxies: Vec::new(),
             admin_password: None,
+            password_min_length: PasswordRules::DEFAULT_MIN_CHARS,
             shutdown_timeout: Duration::from_secs(15),
         }
     }
@@ -71,9 +75,10 @@ impl Section for Server {
     const SECRETS: &'static [&'static str] = &["AGENTAPI_ADMIN_PASSWORD"];
 
     fn check(&self, problems: &mut Vec<Problem>) {
-        let fits = |password: &SecretString| PasswordHash::takes(password);
+        // The other rules are for a password that is set, which this one is on an empty database only.
+        let fits = |password: &SecretString| password.expose_secret().len() <= PasswordHash::MAX_BYTES;
         if !self.admin_password.as_ref().is_none_or(fits) {
-            problems.push(Problem::new("AGENTAPI_ADMIN_PASSWORD", value::MASK, "8 to 1024 bytes"));
+            problems.push(Problem::new("AGENTAPI_ADMIN_PASSWORD", value::MASK, "at most 1024 bytes"));
         }
     }
 }

@@ -37,7 +37,7 @@ pub use self::id::{AgentId, ApiKeyId, ApprovalId, QueuedId, ReplicaId, SessionId
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};
 pub use self::message::{AgentStatus, Message, MessagePage, MessageRole};
 pub use self::network::{counted_address, networks_of, site_of};
-pub use self::password::{PasswordHash, PasswordRejected};
+pub use self::password::{PasswordHash, PasswordRejected, PasswordRules};
 pub use self::principal::Principal;
 pub use self::random::random_bytes;
 pub use self::remote_url::RemoteUrl;

@@ -31,6 +31,7 @@ mod login_limits;
 mod module_directions;
 mod open_files;
 mod outbound;
+mod passwords;
 mod problems;
 mod queue;
 mod rate_limit;

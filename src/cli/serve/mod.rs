@@ -22,7 +22,7 @@ use crate::cache::{Cache, CacheStore, Directory, RedisCacheStore};
 use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
 use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
-use crate::domain::{KeyRing, ReplicaId};
+use crate::domain::{KeyRing, PasswordRules, ReplicaId};
 use crate::http::{self, App, Parts};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
@@ -80,7 +80,8 @@ async fn serve(
     listener: TcpListener,
 ) -> Result<(), Failure> {
     let address = listener.local_addr()?;
-    let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref()).await?;
+    let rules = PasswordRules::new(settings.server.password_min_length);
+    let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref(), rules).await?;
     let app = app(settings, basis, opened, lifecycle, address);
     let lost = app.replicas.join().await?;
     if lost > 0 {
