@@ -35,6 +35,12 @@ pub struct Server {
     /// Networks of reverse proxies whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "value::list")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections of clients that are open at most; unset: 10000, or fewer where the limit of open files leaves no room for as many.
+    #[serde(rename = "agentapi_max_connections", deserialize_with = "value::optional_whole::<_, 16, 1_000_000, _>")]
+    pub max_connections: Option<usize>,
+    /// The same of one address (IPv6: of one /64) that is not a trusted proxy's; unset: a tenth of all.
+    #[serde(rename = "agentapi_max_connections_per_address", deserialize_with = "value::optional_whole::<_, 1, 1_000_000, _>")]
+    pub max_connections_per_address: Option<usize>,
     /// Password of the first operator, `admin@localhost`, made on an empty database; random and printed if unset.
     #[serde(rename = "agentapi_admin_password", with = "value::secret")]
     pub admin_password: Option<SecretString>,
@@ -56,6 +62,8 @@ impl Default for Server {
             allowed_hosts: own(&["localhost", "127.0.0.1", "[::1]"]),
             allowed_origins: own(&["http://localhost:3284", "http://localhost:3000", "http://localhost:3001"]),
             trusted_proxies: Vec::new(),
+            max_connections: None,
+            max_connections_per_address: None,
             admin_password: None,
             password_min_length: PasswordRules::DEFAULT_MIN_CHARS,
             shutdown_timeout: Duration::from_secs(15),

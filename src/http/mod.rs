@@ -26,7 +26,7 @@ mod state;
 use axum::Router;
 
 pub use self::openapi::document as openapi_document;
-pub use self::serve::serve;
+pub use self::serve::{ConnectionLimits, Connections, serve};
 pub use self::state::{App, Parts};
 
 /// The whole service.

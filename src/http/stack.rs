@@ -1,6 +1,7 @@
 //! The layers around every route, written once, in the order in which a request meets them.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,9 +20,10 @@ use uuid::fmt::Hyphenated;
 
 use super::App;
 use super::client_ip::find_client_ip;
-use super::passed_on::recognise;
+use super::passed_on::{PassedOn, recognise};
 use super::problem::Problem;
 use super::respond::respond;
+use super::serve::Connection;
 
 /// Longest body that is read, but for uploads.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
@@ -32,11 +34,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Puts the layers around `routes`. What only looks at the request and goes on is a function of the request (`map_request`): unlike
 /// a middleware function, it costs a request neither an allocation nor a copy of the layers within.
 pub(super) fn around(routes: Router, app: &App) -> Router {
-    let (recognising, locating) = (app.clone(), app.clone());
+    let recognising = app.clone();
     routes.layer(
         ServiceBuilder::new()
-            // 1. A request id, which goes into the log; was it passed on by another server?
-            .map_request(move |request: Request| recognise(&recognising, request))
+            // 1. A request id, which goes into the log; was it passed on by another server, and where does it come from?
+            .map_request(move |request: Request| locate(&recognising, recognise(&recognising, request)))
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
@@ -46,13 +48,21 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
             .layer(CatchPanicLayer::custom(panicked))
             // 4. May this page call (browsers only)?
             .layer(cors(&app.settings.allowed_origins))
-            // 5. Where does it come from?
-            .map_request(move |request: Request| find_client_ip(&locating, request))
-            // 6. How long, and how large?
+            // 5. How long, and how large?
             .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, DEADLINE))
             .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)),
-        // 7. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
+        // 6. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
     )
+}
+
+/// Finds out where a request comes from. Connections of other servers do not count for their address: many clients come through them.
+fn locate(app: &App, request: Request) -> Request {
+    if let (Some(PassedOn::Granted(_)), Some(connection)) =
+        (request.extensions().get(), request.extensions().get::<Arc<Connection>>())
+    {
+        app.connections.exempt(connection);
+    }
+    find_client_ip(app, request)
 }
 
 #[derive(Clone)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::host::AllowedHosts;
 use super::limit::Outcome;
 use super::measure::{Counters, RequestMetrics};
+use super::serve::Connections;
 use crate::agent::Supervisor;
 use crate::api_key::ApiKeys;
 use crate::cache::Directory;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// The circuit breakers around them, if they are on.
     pub breakers: Option<CircuitBreakers>,
+    /// The connections of clients.
+    pub connections: Connections,
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// The collected metrics.

@@ -16,6 +16,7 @@ mod circuit_stores;
 mod circuits;
 mod command_budget;
 mod command_line;
+mod connections;
 mod database_roles;
 mod dead_tokens;
 mod deployment;

@@ -23,7 +23,7 @@ use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, 
 use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
 use crate::domain::{KeyRing, PasswordRules, ReplicaId};
-use crate::http::{self, App, Parts};
+use crate::http::{self, App, ConnectionLimits, Connections, Parts};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
 use crate::outbound::{AddressPolicy, GuardedResolver, Outbound, Resolvers, SystemResolver};
@@ -160,9 +160,23 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
         keys,
         outbound,
         breakers,
+        connections: connections(settings),
         lifecycle: lifecycle.clone(),
         metrics,
     })
+}
+
+/// The connections of clients: as many as are allowed, and as the limit of open files leaves room for.
+fn connections(settings: &Config) -> Connections {
+    /// A terminal, or pipes, and what its program is known by.
+    const FILES_PER_AGENT: usize = 4;
+    let stores =
+        usize::try_from(settings.postgres.max_connections).unwrap_or(usize::MAX).saturating_add(settings.redis.max_pool_size);
+    let others = stores.saturating_add(settings.agent.max_running.saturating_mul(FILES_PER_AGENT));
+    let server = &settings.server;
+    let room = open_files::room_for_connections(others);
+    let limits = ConnectionLimits::new(server.max_connections, server.max_connections_per_address, room);
+    Connections::new(limits, server.trusted_proxies.clone())
 }
 
 /// How names become addresses: those that users chose become none within the deployment, unless its operator says so.

@@ -15,5 +15,15 @@ pub(super) async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     for (kind, open) in app.breakers.iter().flat_map(CircuitBreakers::open) {
         metrics::gauge!("agentapi_circuits_open", "kind" => kind).set(open);
     }
+    metrics::gauge!("agentapi_login_queue_waiting").set(gauge(app.hashing().waiting()));
+    let (busy, idle) = app.connections.count();
+    for (state, count) in [("busy", busy), ("idle", idle)] {
+        metrics::gauge!("agentapi_connections", "state" => state).set(gauge(count));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+}
+
+/// A count as gauges take it.
+fn gauge(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
