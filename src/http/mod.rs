@@ -15,6 +15,7 @@ mod outbound_problem;
 mod owner;
 mod passed_on;
 mod problem;
+mod recent_answer;
 mod respond;
 mod routes;
 mod serve;

@@ -42,7 +42,7 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-            // 2. A span, a log line, metrics, and the body of every error answer. Is it for this host?
+            // 2. A span, a log line, metrics, and the body of every error answer. Is it for this host? Preflights are limited here.
             .layer(from_fn_with_state(app.clone(), respond))
             // 3. A panic becomes an error answer.
             .layer(CatchPanicLayer::custom(panicked))
@@ -109,5 +109,6 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("idempotency-key"),
         ])
         .expose_headers(exposed.map(HeaderName::from_static))
-        .max_age(Duration::from_secs(300))
+        // As long as browsers keep it: each preflight counts towards the limit of its address.
+        .max_age(Duration::from_secs(7200))
 }

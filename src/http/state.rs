@@ -4,9 +4,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
+
 use super::host::AllowedHosts;
 use super::limit::Outcome;
 use super::measure::{Counters, RequestMetrics};
+use super::recent_answer::{PacedAnswer, RecentAnswer};
+use super::routes::health::StatusResponse;
 use super::serve::Connections;
 use crate::agent::Supervisor;
 use crate::api_key::ApiKeys;
@@ -71,6 +75,8 @@ struct State {
     api_key_checks: Counters<&'static str>,
     decisions: Counters<Outcome>,
     hashing: HashingQueue,
+    status: RecentAnswer<StatusResponse>,
+    rendered_metrics: PacedAnswer<Bytes>,
 }
 
 impl App {
@@ -88,6 +94,8 @@ impl App {
             api_key_checks: Counters::default(),
             decisions: Counters::default(),
             hashing: HashingQueue::new(cores),
+            status: RecentAnswer::default(),
+            rendered_metrics: PacedAnswer::default(),
         }))
     }
 
@@ -116,6 +124,16 @@ impl App {
     /// Rate limit decisions.
     pub(super) fn decisions(&self) -> &Counters<Outcome> {
         &self.0.decisions
+    }
+
+    /// The answer of `/status`.
+    pub(super) fn status(&self) -> &RecentAnswer<StatusResponse> {
+        &self.0.status
+    }
+
+    /// The answer of `/metrics`.
+    pub(super) fn rendered_metrics(&self) -> &PacedAnswer<Bytes> {
+        &self.0.rendered_metrics
     }
 
     /// The queue for hashing passwords.

@@ -23,6 +23,7 @@ mod deployment;
 mod documentation;
 mod embedded_defaults;
 mod event_streams;
+mod health;
 mod housekeeping;
 mod isolation;
 mod keys;

@@ -141,6 +141,39 @@ async fn who_makes_up_that_a_request_was_passed_on_is_limited_by_address() {
 }
 
 #[tokio::test]
+async fn unknown_paths_wrong_methods_and_preflights_are_limited() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    for builder in [limited(&database, 3, 0), limited(&database, 3, 0).redis(&redis)] {
+        let builder = builder.env("TRUSTED_PROXIES", "127.0.0.0/8");
+        let server = builder.start().await;
+        let client = server.anonymous();
+        let requests = [
+            (Method::GET, "/v1/nothing", 404, "192.0.2.1"),
+            (Method::POST, "/", 404, "192.0.2.2"),
+            (Method::OPTIONS, "/v1/nothing", 200, "192.0.2.3"),
+            (Method::OPTIONS, "/v1/agents", 200, "192.0.2.4"),
+            (Method::PUT, "/v1/auth/login", 405, "192.0.2.5"),
+            (Method::DELETE, "/docs/", 405, "192.0.2.6"),
+            (Method::PATCH, "/v1/agents", 401, "192.0.2.7"),
+        ];
+        for (method, path, status, from) in requests {
+            let ask = || {
+                let request = client.request(method.clone(), path).header("x-forwarded-for", from);
+                client.send(request.header("origin", "http://localhost:3000").header("access-control-request-method", "POST"))
+            };
+            for left in ["2", "1", "0"] {
+                let answer = ask().await;
+                assert_eq!((answer.status.as_u16(), remaining(&answer)), (status, left), "{method} {path}");
+            }
+            assert_eq!(ask().await.problem(429), "rate_limited", "{method} {path}");
+        }
+        // One address counts once for all of them.
+        let answer = client.send(client.request(Method::GET, "/openapi.json").header("x-forwarded-for", "192.0.2.3")).await;
+        assert_eq!(answer.problem(429), "rate_limited");
+    }
+}
+
+#[tokio::test]
 async fn pages_of_other_origins_may_read_what_is_left() {
     let server =
         ServerBuilder::new(&TestDatabase::create().await).env("AGENTAPI_ALLOWED_ORIGINS", "https://a.example").start().await;

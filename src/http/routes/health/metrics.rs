@@ -1,5 +1,6 @@
 //! `GET /metrics`
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -10,6 +11,11 @@ use crate::http::App;
 /// The server's metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "The metrics", body = String)))]
 pub(super) async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
+    let text = app.rendered_metrics().get(|| render(&app)).await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+fn render(app: &App) -> Bytes {
     let keys = app.sessions.keys();
     metrics::counter!("agentapi_seals_total", "key_id" => keys.current().to_string()).absolute(keys.seals());
     for (kind, open) in app.breakers.iter().flat_map(CircuitBreakers::open) {
@@ -20,7 +26,7 @@ pub(super) async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     for (state, count) in [("busy", busy), ("idle", idle)] {
         metrics::gauge!("agentapi_connections", "state" => state).set(gauge(count));
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+    app.metrics.render().into()
 }
 
 /// A count as gauges take it.
