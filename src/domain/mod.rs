@@ -6,6 +6,7 @@ mod approval;
 mod cache_key;
 mod credential;
 mod cutoff;
+mod display_name;
 mod event_id;
 mod id;
 mod keyring;
@@ -32,6 +33,7 @@ pub use self::approval::{Approval, ApprovalOption, ApprovalPolicy, ApprovalState
 pub use self::cache_key::{CacheId, CacheKey};
 pub use self::credential::Credential;
 pub use self::cutoff::{Cutoff, SessionsEnded};
+pub use self::display_name::{DisplayName, is_control};
 pub use self::event_id::{EventId, Fence};
 pub use self::id::{AgentId, ApiKeyId, ApprovalId, QueuedId, ReplicaId, SessionId, TenantId, UserId};
 pub use self::keyring::{KeyId, KeyRing, Opened, Purpose, RepeatedKey, Sealed, Unsealable};

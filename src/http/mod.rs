@@ -1,6 +1,7 @@
 //! HTTP: the only room that speaks status codes. A handler extracts, makes one call, and maps the answer.
 
 mod api_key_gate;
+mod api_page;
 mod client_ip;
 mod cost;
 mod event_text;

@@ -33,7 +33,8 @@ pub(super) async fn respond(State(app): State<App>, request: Request, next: Next
         Some(problem) => problem.into_response(),
         None => redis::of_request(run(&app, request, next)).instrument(span.clone()).await,
     };
-    let (response, problem) = write_problem(response, id);
+    let (mut response, problem) = write_problem(response, id);
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(NO_STORE);
     let (status, elapsed) = (response.status(), start.elapsed());
     span.in_scope(|| log(status.as_u16(), elapsed.as_secs_f64(), route, problem.as_ref()));
     app.request_metrics().record(&method, route, status, elapsed);
