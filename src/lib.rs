@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod domain;
+pub mod hashing;
 pub mod http;
 pub mod lifecycle;
 pub mod open_files;

@@ -30,6 +30,20 @@ pub fn raise() {
     }
 }
 
+/// What a server opens besides what it knows to need: its log, its listeners, files that are read and written at this moment.
+const OTHERS: usize = 64;
+
+/// Returns how many connections this process may have open if it needs `others` files besides: half of its limit in any case.
+#[must_use]
+pub fn room_for_connections(others: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(ENOUGH).min(ENOUGH);
+    room(usize::try_from(limit).unwrap_or(usize::MAX), others)
+}
+
+fn room(limit: usize, others: usize) -> usize {
+    limit.saturating_sub(others.saturating_add(OTHERS)).max(limit / 2)
+}
+
 /// Gives a process that this one has started the limit that this one was given.
 pub fn give_back(process: Pid) {
     #[cfg(target_os = "linux")]
@@ -41,4 +55,16 @@ pub fn give_back(process: Pid) {
     }
     #[cfg(not(target_os = "linux"))]
     let _keeps_the_limit = process;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_connections_is_what_others_leave_and_half_at_least() {
+        for (limit, others, expected) in [(20_000, 420, 19_516), (1024, 420, 540), (256, 420, 128), (200, 0, 136)] {
+            assert_eq!(room(limit, others), expected, "{limit} {others}");
+        }
+    }
 }

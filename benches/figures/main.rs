@@ -8,6 +8,7 @@ mod bare;
 mod child;
 mod compare;
 mod flood;
+mod floods;
 mod gate;
 mod idle;
 mod load;
@@ -74,6 +75,7 @@ enum Section {
     Memory,
     Idle,
     Flood,
+    Floods,
     Viewers,
     Sending,
     Requests,
@@ -145,6 +147,7 @@ async fn figures(options: &Options) -> Result<(), Failure> {
             Section::Memory => vec![memory::measure(effort).await?],
             Section::Idle => idle::measure(effort).await?,
             Section::Flood => flood::measure(effort).await?,
+            Section::Floods => vec![floods::measure(effort).await?],
             Section::Viewers => viewers::measure(effort).await?,
             Section::Sending => vec![sending::measure(effort).await?],
             Section::Requests => requests::measure(effort).await?,

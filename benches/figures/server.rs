@@ -47,6 +47,8 @@ impl Place {
             ("AGENTAPI_PORT", "0"),
             ("AGENTAPI_ADMIN_PASSWORD", PASSWORD),
             ("AGENT_ALLOW_CUSTOM_COMMANDS", "true"),
+            // All viewers come from this machine.
+            ("AGENTAPI_MAX_CONNECTIONS_PER_ADDRESS", "5000"),
             // As many as can be asked for: requests are counted, and none is refused.
             ("RATE_LIMIT_REQUESTS_PER_MINUTE", "1000000"),
             ("RATE_LIMIT_BURST_SIZE", "1000000"),

@@ -3,7 +3,7 @@
 use super::tenant_limits::{self, LimitsChange};
 use super::{Failure, end_sessions, open, operator};
 use crate::config::Config;
-use crate::domain::{Slug, TenantId};
+use crate::domain::{DisplayName, Slug, TenantId};
 use crate::postgres::{Database, DatabaseError};
 
 /// What to do with tenants.
@@ -15,7 +15,7 @@ pub(super) enum Command {
         slug: Slug,
         /// Name for people; the short name unless told otherwise
         #[arg(long)]
-        name: Option<String>,
+        name: Option<DisplayName>,
     },
     /// List all tenants
     List,
@@ -52,9 +52,9 @@ pub(super) async fn run(command: Command, settings: &Config) -> Result<(), Failu
     result
 }
 
-async fn create(database: &Database, slug: Slug, name: Option<String>) -> Result<(), Failure> {
+async fn create(database: &Database, slug: Slug, name: Option<DisplayName>) -> Result<(), Failure> {
     let scope = operator::scope(TenantId::new());
-    let name = name.unwrap_or_else(|| slug.to_string());
+    let name = name.map_or_else(|| slug.to_string(), String::from);
     match database.tenants().insert(scope, &slug, &name).await {
         Ok(tenant) => println!("{}\t{}\t{}", tenant.id, tenant.slug, tenant.name),
         Err(DatabaseError::Conflict(constraint)) if constraint == "tenants_slug_key" => {

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::{Failure, end_sessions, open, operator};
 use crate::config::Config;
-use crate::domain::{Email, PasswordHash, Slug, TenantScope, User, UserId, UserRole};
+use crate::domain::{Email, PasswordHash, PasswordRules, Slug, Tenant, TenantScope, User, UserId, UserRole};
 use crate::postgres::{Database, DatabaseError, NewUser};
 
 /// What to do with users.
@@ -54,7 +54,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, settings: &Config) -> Result<(), Failure> {
     let opened = open::database(settings).await?;
     let result = match command {
-        Command::Create { tenant, email, role } => create(&opened.database, &tenant, email, role).await,
+        Command::Create { tenant, email, role } => create(&opened.database, settings, &tenant, email, role).await,
         Command::List { tenant } => list(&opened.database, &tenant).await,
         Command::Passwd { tenant, email } => passwd(&opened.database, settings, &tenant, &email).await,
         Command::Disable { tenant, email } => disable(&opened.database, settings, &tenant, &email).await,
@@ -64,9 +64,10 @@ pub(super) async fn run(command: Command, settings: &Config) -> Result<(), Failu
     result
 }
 
-async fn create(database: &Database, tenant: &Slug, email: Email, role: UserRole) -> Result<(), Failure> {
-    let scope = tenant_scope(database, tenant).await?;
-    let new = NewUser { email: email.clone(), password: read_password()?, role };
+async fn create(database: &Database, settings: &Config, tenant: &Slug, email: Email, role: UserRole) -> Result<(), Failure> {
+    let found = find(database, tenant).await?;
+    let scope = operator::scope(found.id);
+    let new = NewUser { email: email.clone(), password: read_password(settings, &found, &email)?, role };
     match database.users(scope).insert(&new).await {
         Ok(user) => print(&user),
         Err(DatabaseError::Conflict(constraint)) if constraint == "users_email_key" => {
@@ -84,8 +85,9 @@ async fn list(database: &Database, tenant: &Slug) -> Result<(), Failure> {
 }
 
 async fn passwd(database: &Database, settings: &Config, tenant: &Slug, email: &Email) -> Result<(), Failure> {
-    let scope = tenant_scope(database, tenant).await?;
-    let password = read_password()?;
+    let found = find(database, tenant).await?;
+    let scope = operator::scope(found.id);
+    let password = read_password(settings, &found, email)?;
     let user = known(database.users(scope).set_password(email, &password).await?, tenant, email)?;
     let ended = end_sessions::of_user(settings, scope.tenant(), user).await?;
     println!("the password of {email} is changed, and its {ended}");
@@ -112,19 +114,24 @@ fn known(user: Option<UserId>, tenant: &Slug, email: &Email) -> Result<UserId, F
 }
 
 async fn tenant_scope(database: &Database, slug: &Slug) -> Result<TenantScope, Failure> {
-    let tenant = database.tenants().find(slug).await?.ok_or_else(|| format!("there is no tenant {slug}"))?;
-    Ok(operator::scope(tenant.id))
+    Ok(operator::scope(find(database, slug).await?.id))
 }
 
-/// The hash of the password on standard input. Not an argument: those can be read by every user of the machine.
-fn read_password() -> Result<PasswordHash, Failure> {
+async fn find(database: &Database, slug: &Slug) -> Result<Tenant, Failure> {
+    Ok(database.tenants().find(slug).await?.ok_or_else(|| format!("there is no tenant {slug}"))?)
+}
+
+/// The hash of the password on standard input, if it may be that of this user. Not an argument: those can be read by every user of the
+/// machine.
+fn read_password(settings: &Config, tenant: &Tenant, email: &Email) -> Result<PasswordHash, Failure> {
     if std::io::stdin().is_terminal() {
         eprint!("password (will be shown): ");
     }
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     let password = SecretString::from(line.trim_end_matches(['\r', '\n']).to_owned());
-    Ok(PasswordHash::of(&password)?)
+    let rules = PasswordRules::new(settings.server.password_min_length).of_user(&tenant.slug, &tenant.name, email);
+    Ok(PasswordHash::of(&password, &rules)?)
 }
 
 fn print(user: &User) {

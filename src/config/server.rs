@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 use super::section::Section;
 use super::value;
-use crate::domain::PasswordHash;
+use crate::domain::{PasswordHash, PasswordRules};
 
 /// Where the server listens, where it keeps its files, and which callers it believes.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -35,9 +35,18 @@ pub struct Server {
     /// Networks of reverse proxies whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "value::list")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections of clients that are open at most; unset: 10000, or fewer where the limit of open files leaves no room for as many.
+    #[serde(rename = "agentapi_max_connections", deserialize_with = "value::optional_whole::<_, 16, 1_000_000, _>")]
+    pub max_connections: Option<usize>,
+    /// The same of one address (IPv6: of one /64) that is not a trusted proxy's; unset: a tenth of all.
+    #[serde(rename = "agentapi_max_connections_per_address", deserialize_with = "value::optional_whole::<_, 1, 1_000_000, _>")]
+    pub max_connections_per_address: Option<usize>,
     /// Password of the first operator, `admin@localhost`, made on an empty database; random and printed if unset.
     #[serde(rename = "agentapi_admin_password", with = "value::secret")]
     pub admin_password: Option<SecretString>,
+    /// Characters that a new password has at least.
+    #[serde(rename = "agentapi_password_min_length", deserialize_with = "value::whole::<_, 8, 64, _>")]
+    pub password_min_length: usize,
     /// How long a stopping server waits for requests and agents to end.
     #[serde(rename = "agentapi_shutdown_timeout", with = "value::duration")]
     pub shutdown_timeout: Duration,
@@ -53,7 +62,10 @@ impl Default for Server {
             allowed_hosts: own(&["localhost", "127.0.0.1", "[::1]"]),
             allowed_origins: own(&["http://localhost:3284", "http://localhost:3000", "http://localhost:3001"]),
             trusted_proxies: Vec::new(),
+            max_connections: None,
+            max_connections_per_address: None,
             admin_password: None,
+            password_min_length: PasswordRules::DEFAULT_MIN_CHARS,
             shutdown_timeout: Duration::from_secs(15),
         }
     }
@@ -71,9 +83,10 @@ impl Section for Server {
     const SECRETS: &'static [&'static str] = &["AGENTAPI_ADMIN_PASSWORD"];
 
     fn check(&self, problems: &mut Vec<Problem>) {
-        let fits = |password: &SecretString| PasswordHash::takes(password);
+        // The other rules are for a password that is set, which this one is on an empty database only.
+        let fits = |password: &SecretString| password.expose_secret().len() <= PasswordHash::MAX_BYTES;
         if !self.admin_password.as_ref().is_none_or(fits) {
-            problems.push(Problem::new("AGENTAPI_ADMIN_PASSWORD", value::MASK, "8 to 1024 bytes"));
+            problems.push(Problem::new("AGENTAPI_ADMIN_PASSWORD", value::MASK, "at most 1024 bytes"));
         }
     }
 }

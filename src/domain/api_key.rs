@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::display_name::is_name;
 use super::{ApiKeyId, Email, Expected, UserId};
 
 /// Bytes of a digest.
@@ -49,10 +50,10 @@ impl FromStr for ApiKeyName {
 
     fn from_str(text: &str) -> Result<Self, Expected> {
         let text = text.trim();
-        if (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        if is_name(text, 100) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Expected("1 to 100 characters"))
+            Err(Expected("1 to 100 characters, none of them a control character"))
         }
     }
 }
@@ -104,7 +105,7 @@ mod tests {
     fn names_are_of_bounded_length_and_print_on_one_line() {
         assert_eq!("  nightly build ".parse().map(|name: ApiKeyName| name.0), Ok("nightly build".to_owned()));
         assert!("é".repeat(100).parse::<ApiKeyName>().is_ok());
-        for wrong in ["", "  ", "two\nlines", &"x".repeat(101)] {
+        for wrong in ["", "  ", "two\nlines", "a\u{202e}b", &"x".repeat(101)] {
             assert!(wrong.parse::<ApiKeyName>().is_err(), "{wrong:?}");
         }
     }

@@ -1,12 +1,14 @@
 //! Where a request comes from: its connection's peer, or, behind reverse proxies, what they say in `X-Forwarded-For`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 use super::App;
+use super::serve::Connection;
 
 /// The address of the client, as an extension of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub(super) struct ClientIp(pub(super) IpAddr);
 
 /// Finds the client's address.
 pub(super) fn find_client_ip(app: &App, mut request: Request) -> Request {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+    let peer = request.extensions().get::<Arc<Connection>>().map(|connection| connection.peer());
     // Without a peer nobody is told apart: all such requests are counted as one.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = client_ip(peer, request.headers(), &app.settings.trusted_proxies);

@@ -1,7 +1,7 @@
 //! Requests that another server of this deployment forwarded, because the agent they are about runs here.
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
@@ -12,6 +12,7 @@ use tower_http::request_id::RequestId;
 use super::App;
 use super::problem::{Code, Problem};
 use super::routes;
+use super::serve::Connection;
 use super::shown::Shown;
 use crate::api_key::ShownKey;
 use crate::domain::TenantId;
@@ -52,10 +53,14 @@ pub(super) async fn recognise(app: &App, mut request: Request) -> Request {
         Ok(grant) => Forwarded::Granted(grant),
         Err(refused) => Forwarded::Refused(refused),
     };
-    if let Forwarded::Granted(grant) = forwarded
-        && let Ok(id) = HeaderValue::from_str(&grant.request_id.to_string())
-    {
-        request.extensions_mut().insert(RequestId::new(id));
+    if let Forwarded::Granted(grant) = forwarded {
+        // Requests of many clients come through connections of other servers: they do not count for their address.
+        if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+            app.connections.exempt(connection);
+        }
+        if let Ok(id) = HeaderValue::from_str(&grant.request_id.to_string()) {
+            request.extensions_mut().insert(RequestId::new(id));
+        }
     }
     request.extensions_mut().insert(forwarded);
     request

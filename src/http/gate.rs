@@ -30,7 +30,7 @@ pub(super) async fn open(State(app): State<App>, request: Request, next: Next) -
 }
 
 /// Lets a limited number of requests an address through to `then`.
-async fn limited_by_address<F>(app: &App, request: Request, then: impl FnOnce(Request) -> F) -> Response
+pub(super) async fn limited_by_address<F>(app: &App, request: Request, then: impl FnOnce(Request) -> F) -> Response
 where
     F: Future<Output = Response>,
 {

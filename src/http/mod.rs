@@ -1,6 +1,7 @@
 //! HTTP: the only room that speaks status codes. A handler extracts, makes one call, and maps the answer.
 
 mod api_key_gate;
+mod api_page;
 mod client_ip;
 mod cost;
 mod event_text;
@@ -16,6 +17,7 @@ mod openapi;
 mod outbound_problem;
 mod owner;
 mod problem;
+mod recent_answer;
 mod respond;
 mod routes;
 mod serve;
@@ -27,7 +29,7 @@ mod state;
 use axum::Router;
 
 pub use self::openapi::document as openapi_document;
-pub use self::serve::serve;
+pub use self::serve::{ConnectionLimits, Connections, serve};
 pub use self::state::{App, Parts};
 
 /// The whole service.

@@ -7,10 +7,9 @@ use axum::routing::get;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::App;
 use super::routes::documented;
+use super::{App, api_page};
 
 /// Name of the security scheme in the document.
 pub(super) const BEARER: &str = "bearer";
@@ -44,6 +43,5 @@ pub(super) fn pages(document: OpenApi) -> Router<App> {
         let document = Arc::clone(&document);
         async move { axum::Json(document.as_ref().clone()) }
     });
-    let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
-    Router::new().route("/openapi.json", json).merge(Router::<App>::from(page))
+    Router::new().route("/openapi.json", json).merge(api_page::routes())
 }

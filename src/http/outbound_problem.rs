@@ -14,9 +14,10 @@ impl From<OutboundError> for Problem {
             OutboundError::Overloaded => Self::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER).with_cause(cause),
             OutboundError::Timeout => Self::new(Code::DeadlineExceeded).with_cause(cause),
             OutboundError::Connect(_) | OutboundError::Broken(_) => Self::new(Code::UpstreamFailed).with_cause(cause),
-            OutboundError::Refused(_) => {
-                Self::new(Code::UpstreamFailed).with_detail("its address may not be called").with_cause(cause)
-            }
+            // One answer for both: whether a name exists here is not for users to find out.
+            OutboundError::Unresolved(_) | OutboundError::Refused(_) => Self::new(Code::UpstreamFailed)
+                .with_detail("its name is not known, or its address may not be called")
+                .with_cause(cause),
             OutboundError::Aborted => Self::new(Code::InvalidRequest).with_detail("the body broke off"),
             OutboundError::Invalid(_) => Self::internal(cause),
         }

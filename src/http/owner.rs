@@ -134,7 +134,7 @@ async fn try_ask(app: &App, owner: ReplicaId, parts: &Parts, body: Body) -> Resu
 /// The owner may be starting again, or be dead, which is known soon: it is worth another try either way.
 fn problem(error: OutboundError) -> Problem {
     match error {
-        OutboundError::Connect(_) | OutboundError::Broken(_) | OutboundError::Timeout => {
+        OutboundError::Connect(_) | OutboundError::Unresolved(_) | OutboundError::Broken(_) | OutboundError::Timeout => {
             Problem::new(Code::ServiceUnavailable).with_retry_after(RETRY_AFTER).with_cause(error.to_string())
         }
         error => error.into(),

@@ -5,18 +5,21 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::request_id::RequestId;
 use tracing::Instrument;
 
 use super::problem::{Code, Problem};
-use super::{App, forwarded, host};
+use super::{App, forwarded, gate, host};
 use crate::redis;
 
 /// Media type of an error answer.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Answers are of their moment and for who asked; what may be kept says so itself.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Answers with what comes from within, its errors written out as problems.
 pub(super) async fn respond(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -35,17 +38,26 @@ pub(super) async fn respond(State(app): State<App>, request: Request, next: Next
     let span = tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
     let response = match host::refusal(&app, &request) {
         Some(problem) => problem.into_response(),
-        None => redis::of_request(next.run(request)).instrument(span.clone()).await,
+        None => redis::of_request(run(&app, request, next)).instrument(span.clone()).await,
     };
     let (mut response, problem) = write_problem(response, id);
     // The layer outside knows another id of a request that was forwarded.
     if says_forwarded && let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(forwarded::REQUEST_ID, id);
     }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(NO_STORE);
     let (status, elapsed) = (response.status(), start.elapsed());
     span.in_scope(|| log(status.as_u16(), elapsed.as_secs_f64(), route, problem.as_ref()));
     app.request_metrics().record(&method, route, status, elapsed);
     response
+}
+
+/// Runs the layers within. What asks whether a page may call, which no route and so no gate answers, is limited by address here.
+async fn run(app: &App, request: Request, next: Next) -> Response {
+    match *request.method() {
+        Method::OPTIONS => gate::limited_by_address(app, request, |request| next.run(request)).await,
+        _ => next.run(request).await,
+    }
 }
 
 /// One line a request; probes and scrapes, which come every few seconds, only where somebody asks for more.
@@ -74,7 +86,7 @@ fn write_problem(mut response: Response, request_id: &str) -> (Response, Option<
     drop_body_headers(&mut headers);
     let mut written = (response.status(), axum::Json(problem.body(request_id))).into_response();
     headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     *written.headers_mut() = headers;
     (written, Some(problem))
 }

@@ -35,23 +35,22 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
     let locating = app.clone();
     routes.layer(
         ServiceBuilder::new()
-            // 1. A request id, which goes into the log.
-            .map_request(without_request_id)
+            // 1. A request id, which goes into the log. Where does the request come from?
+            .map_request(move |request: Request| find_client_ip(&locating, without_request_id(request)))
             .layer(SetRequestIdLayer::x_request_id(NewRequestId))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
             // 2. A span, a log line, metrics, and the body of every error answer. Was it forwarded by another server? Is it for this host?
+            //    Preflights are limited here.
             .layer(from_fn_with_state(app.clone(), respond))
             // 3. A panic becomes an error answer.
             .layer(CatchPanicLayer::custom(panicked))
             // 4. May this page call (browsers only)?
             .layer(cors(&app.settings.allowed_origins))
-            // 5. Where does it come from?
-            .map_request(move |request: Request| find_client_ip(&locating, request))
-            // 6. How long, and how large?
+            // 5. How long, and how large?
             .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, DEADLINE))
             .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)),
-        // 7. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
+        // 6. The gate: rate limit and session (`gate.rs`), around the routes that need it (`routes/mod.rs`).
     )
 }
 
@@ -99,5 +98,6 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("idempotency-key"),
         ])
         .expose_headers(exposed.map(HeaderName::from_static))
-        .max_age(Duration::from_secs(300))
+        // As long as browsers keep it: each preflight counts towards the limit of its address.
+        .max_age(Duration::from_secs(7200))
 }

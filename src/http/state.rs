@@ -4,16 +4,21 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use tokio::sync::Semaphore;
 
 use super::host::AllowedHosts;
 use super::limit::Outcome;
 use super::measure::{Counters, RequestMetrics};
+use super::recent_answer::{PacedAnswer, RecentAnswer};
+use super::routes::health::StatusResponse;
+use super::serve::Connections;
 use crate::agent::Supervisor;
 use crate::api_key::ApiKeys;
 use crate::cache::Directory;
 use crate::circuit_breaker::CircuitBreakers;
 use crate::config;
+use crate::hashing::HashingQueue;
 use crate::lifecycle::Lifecycle;
 use crate::outbound::Outbound;
 use crate::postgres::Database;
@@ -54,6 +59,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// The circuit breakers around them, if they are on.
     pub breakers: Option<CircuitBreakers>,
+    /// The connections of clients.
+    pub connections: Connections,
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// The collected metrics.
@@ -68,8 +75,10 @@ struct State {
     session_checks: Counters<&'static str>,
     api_key_checks: Counters<&'static str>,
     decisions: Counters<Outcome>,
-    hashing: Semaphore,
     unwritten_endings: Arc<Semaphore>,
+    hashing: HashingQueue,
+    status: RecentAnswer<StatusResponse>,
+    rendered_metrics: PacedAnswer<Bytes>,
 }
 
 impl App {
@@ -86,8 +95,10 @@ impl App {
             session_checks: Counters::default(),
             api_key_checks: Counters::default(),
             decisions: Counters::default(),
-            hashing: Semaphore::new(cores),
             unwritten_endings: Arc::new(Semaphore::new(MAX_UNWRITTEN_ENDINGS)),
+            hashing: HashingQueue::new(cores),
+            status: RecentAnswer::default(),
+            rendered_metrics: PacedAnswer::default(),
         }))
     }
 
@@ -123,8 +134,18 @@ impl App {
         &self.0.unwritten_endings
     }
 
-    /// Passwords that may be hashed at once: each takes a core and 19 MiB.
-    pub(super) fn hashing(&self) -> &Semaphore {
+    /// The answer of `/status`.
+    pub(super) fn status(&self) -> &RecentAnswer<StatusResponse> {
+        &self.0.status
+    }
+
+    /// The answer of `/metrics`.
+    pub(super) fn rendered_metrics(&self) -> &PacedAnswer<Bytes> {
+        &self.0.rendered_metrics
+    }
+
+    /// The queue for hashing passwords.
+    pub(super) fn hashing(&self) -> &HashingQueue {
         &self.0.hashing
     }
 }

@@ -105,6 +105,7 @@ fn outbound_error(error: &ClientError) -> OutboundError {
     if let Some(refusal) = causes().find_map(|cause| cause.downcast_ref::<ConnectError>()) {
         return match refusal {
             ConnectError::Refused(why) => OutboundError::Refused(why.clone()),
+            ConnectError::Unknown(why) => OutboundError::Unresolved(why.clone()),
             ConnectError::Failed(why) => OutboundError::Connect(why.clone()),
         };
     }

@@ -37,6 +37,9 @@ pub(super) enum ConnectError {
     /// It may not be made.
     #[error("{0}")]
     Refused(String),
+    /// The name could not be looked up.
+    #[error("{0}")]
+    Unknown(String),
     /// It could not be made.
     #[error("{0}")]
     Failed(String),
@@ -46,7 +49,7 @@ impl From<ResolveError> for ConnectError {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::Refused(why) => Self::Refused(why),
-            ResolveError::Lookup(error) => Self::Failed(error.to_string()),
+            ResolveError::Lookup(error) => Self::Unknown(error.to_string()),
         }
     }
 }
@@ -79,8 +82,11 @@ impl Connector {
     }
 
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        let mut last = io::Error::from(ErrorKind::NotFound);
         let mut addresses = self.resolver.resolve(host, port).await?;
+        if addresses.is_empty() {
+            return Err(ConnectError::Unknown("the name has no address".to_owned()));
+        }
         addresses.truncate(MAX_ADDRESSES);
         let share = CONNECT_TIMEOUT / u32::try_from(addresses.len().max(1)).unwrap_or(1);
         for address in addresses {

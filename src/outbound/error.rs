@@ -28,6 +28,9 @@ pub enum OutboundError {
     /// No connection, or none in time.
     #[error("no connection: {0}")]
     Connect(String),
+    /// The name could not be looked up, or has no address.
+    #[error("the name is not known: {0}")]
+    Unresolved(String),
     /// The address may not be connected to.
     #[error("the address is refused: {0}")]
     Refused(String),
@@ -61,6 +64,7 @@ impl OutboundError {
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
             Self::Connect(_) => "connect",
+            Self::Unresolved(_) => "unresolved",
             Self::Refused(_) => "refused",
             Self::Broken(_) => "broken",
             Self::Aborted => "aborted",

@@ -69,7 +69,7 @@ fn may_pass(result: &Result<Response<Body>, OutboundError>) -> bool {
             let away = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
             away.contains(&answer.status()) && !answer.headers().contains_key(header::RETRY_AFTER)
         }
-        Err(OutboundError::Connect(_) | OutboundError::Broken(_)) => true,
+        Err(OutboundError::Connect(_) | OutboundError::Unresolved(_) | OutboundError::Broken(_)) => true,
         Err(
             OutboundError::CircuitOpen { .. }
             | OutboundError::HeldBack { .. }

@@ -63,11 +63,14 @@ fn classify(service: Service, result: &Result<Response<Body>, OutboundError>) ->
             retry_after(answer).map_or(Outcome::Neutral, Outcome::Throttled)
         }
         Ok(_) => Outcome::Success,
+        // A name that a user chose and that is not known counts as one that is refused: else its circuit would tell one from the other.
+        Err(OutboundError::Unresolved(_)) if matches!(service, Service::Replica(_)) => Outcome::Failure,
         Err(OutboundError::Timeout | OutboundError::Connect(_) | OutboundError::Broken(_)) => Outcome::Failure,
         Err(
             OutboundError::CircuitOpen { .. }
             | OutboundError::HeldBack { .. }
             | OutboundError::Overloaded
+            | OutboundError::Unresolved(_)
             | OutboundError::Refused(_)
             | OutboundError::Aborted
             | OutboundError::Invalid(_),

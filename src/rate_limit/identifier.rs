@@ -1,10 +1,11 @@
 //! Who is counted.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{TenantId, UserId};
+use crate::domain::{TenantId, UserId, counted_address};
 
 /// Who a request is counted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,30 +18,50 @@ pub enum Identifier {
     Ip(IpAddr),
     /// A network address that tries to log in.
     LoginIp(IpAddr),
-    /// An account that somebody tries to log in to: a digest of what was said, so that nothing of it is in a key.
-    Login([u8; 16]),
+    /// A network of several customers' size whose addresses try to log in.
+    LoginNetwork(IpNet),
+    /// An account that somebody tries to log in to. Counted for all networks together, except for those that the account was signed in
+    /// from before: each of them is counted by itself. In a list of limits it comes last.
+    Login(LoginSource),
 }
 
-impl Identifier {
-    /// An account by what a client called it, whether or not there is such a one. An e-mail address is one in any case.
+/// An attempt to log in: to which account, and from which network. Digests, so that nothing of either is in a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LoginSource {
+    pub(super) account: [u8; 16],
+    pub(super) network: [u8; 8],
+}
+
+impl LoginSource {
+    /// Returns the digests of an account, by what a client called it, whether or not there is one, and of the network of `address`. An
+    /// e-mail address is the same in upper and lower case.
     #[must_use]
-    pub fn login(tenant: &str, email: &str) -> Self {
+    pub fn new(tenant: &str, email: &str, address: IpAddr) -> Self {
         let mut digest = Sha256::new();
         digest.update(b"agentapi login v1");
         // With its length, so that no part of one can be taken for a part of the other.
         digest.update(tenant.len().to_be_bytes());
         digest.update(tenant);
         digest.update(email.to_lowercase());
-        let mut account = [0; 16];
-        account.copy_from_slice(&digest.finalize()[..16]);
-        Self::Login(account)
+        let account: [u8; 16] = first(&digest.finalize());
+        let mut digest = Sha256::new();
+        // With the account, so that nobody can tell which accounts are used from one network.
+        digest.update(b"agentapi login network v1");
+        digest.update(account);
+        digest.update(counted_address(address).to_string());
+        Self { account, network: first(&digest.finalize()) }
     }
+}
+
+/// The first bytes of a digest, which is longer.
+fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
+    std::array::from_fn(|index| digest[index])
 }
 
 /// Something for each kind of identifier, so that what one kind fills up it takes from no other: anybody can come from many
 /// addresses, and must not push out users by that.
 #[derive(Debug, Default)]
-pub(super) struct ByKind<T>([T; 5]);
+pub(super) struct ByKind<T>([T; 6]);
 
 impl<T> ByKind<T> {
     /// That of the kind of `identifier`.
@@ -64,17 +85,9 @@ impl<T> ByKind<T> {
             Identifier::Tenant(_) => 1,
             Identifier::Ip(_) => 2,
             Identifier::LoginIp(_) => 3,
-            Identifier::Login(_) => 4,
+            Identifier::LoginNetwork(_) => 4,
+            Identifier::Login(_) => 5,
         }
-    }
-}
-
-/// An address as it is counted: an IPv6 one stands for its /64 network, which one customer has to itself.
-#[must_use]
-pub fn counted_address(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -83,17 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_one_customer_are_one() {
-        let counted = |text: &str| counted_address(text.parse().expect("an address"));
-        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), counted("2001:db8:1:2:ffff::"));
-        assert_ne!(counted("2001:db8:1:2::"), counted("2001:db8:1:3::"));
-        assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
-        assert_ne!(counted("192.0.2.1"), counted("192.0.2.2"));
+    fn accounts_are_told_apart_but_not_by_case() {
+        let account = |tenant, email| LoginSource::new(tenant, email, IpAddr::from([192, 0, 2, 1])).account;
+        assert_eq!(account("acme", "Ada@example.org"), account("acme", "ada@EXAMPLE.org"));
+        assert_ne!(account("acme", "ada@example.org"), account("acm", "eada@example.org"));
     }
 
     #[test]
-    fn accounts_are_told_apart_but_not_by_case() {
-        assert_eq!(Identifier::login("acme", "Ada@example.org"), Identifier::login("acme", "ada@EXAMPLE.org"));
-        assert_ne!(Identifier::login("acme", "ada@example.org"), Identifier::login("acm", "eada@example.org"));
+    fn networks_of_an_account_are_told_apart_by_customer() {
+        let source = |email, address: &str| LoginSource::new("acme", email, address.parse().expect("an address"));
+        assert_eq!(source("ada@x", "2001:db8::1"), source("ada@x", "2001:db8::2"));
+        assert_ne!(source("ada@x", "2001:db8::1"), source("ada@x", "2001:db8:0:1::1"));
+        assert_eq!(source("ada@x", "192.0.2.1").account, source("ada@x", "192.0.2.2").account);
+        assert_ne!(source("ada@x", "192.0.2.1").network, source("bob@x", "192.0.2.1").network);
     }
 }

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::denials::Denials;
-use super::{
-    Decision, Identifier, Limit, MemoryRateLimitStore, Quota, RateLimitStore, Taken, TenantLimitsCache, counted_address,
-};
+use super::{Decision, Identifier, Limit, LoginSource, MemoryRateLimitStore, Quota, RateLimitStore, Taken, TenantLimitsCache};
 use crate::config;
-use crate::domain::{StoreUnavailable, TenantId, UserId};
+use crate::domain::{StoreUnavailable, TenantId, UserId, counted_address, networks_of};
+
+/// Policies of attempts to log in by network, from the one of a single customer to the wider ones.
+const LOGIN_NETWORK_POLICIES: [&str; 3] = ["login-ip", "login-ip-56", "login-ip-48"];
+
+/// How many times as much a wider network may try as the next narrower one: more than one customer may be behind it.
+const WIDER_NETWORK_FACTOR: u32 = 4;
 
 /// Limits requests by a shared store, and by the process alone while that one is away.
 #[derive(Clone)]
@@ -110,15 +114,29 @@ impl RateLimiter {
         [Some(of_user), of_tenant, ip].into_iter().flatten().collect()
     }
 
-    /// The limits that an attempt to log in meets.
+    /// Returns the limits that an attempt to log in meets: those of its networks, and that of the account.
     #[must_use]
     pub fn login_limits(&self, address: IpAddr, tenant: &str, email: &str) -> Vec<Limit> {
-        let quota = Quota::of_attempts(self.settings.login_attempts_per_minute);
-        let address = Identifier::LoginIp(counted_address(address));
-        vec![
-            Limit { policy: "login-ip", identifier: address, quota },
-            Limit { policy: "login-account", identifier: Identifier::login(tenant, email), quota },
-        ]
+        let attempts = self.settings.login_attempts_per_minute;
+        let mut limits = Vec::with_capacity(LOGIN_NETWORK_POLICIES.len() + 1);
+        let mut allowed = attempts;
+        for (policy, network) in LOGIN_NETWORK_POLICIES.into_iter().zip(networks_of(address)) {
+            let identifier =
+                if limits.is_empty() { Identifier::LoginIp(network.network()) } else { Identifier::LoginNetwork(network) };
+            limits.push(Limit { policy, identifier, quota: Quota::of_attempts(allowed) });
+            allowed = allowed.saturating_mul(WIDER_NETWORK_FACTOR);
+        }
+        let account = Identifier::Login(LoginSource::new(tenant, email, address));
+        limits.push(Limit { policy: "login-account", identifier: account, quota: Quota::of_attempts(attempts) });
+        limits
+    }
+
+    /// Remembers that an account was signed in from `address`, so that attempts from elsewhere do not keep its user out.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`].
+    pub async fn remember_login(&self, address: IpAddr, tenant: &str, email: &str) -> Result<(), StoreUnavailable> {
+        self.shared.remember_login(LoginSource::new(tenant, email, address)).await
     }
 
     /// The refusal of such a request that the store is known to give, if there is one: asks nobody.

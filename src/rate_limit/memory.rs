@@ -1,5 +1,6 @@
 //! Counting in the process: for one server alone, and for all while Redis is away.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,8 +9,9 @@ use tokio::time::Instant;
 
 use super::algorithm::{FixedWindow, SlidingWindow, State, Taken, TokenBucket, take_all};
 use super::identifier::ByKind;
+use super::known_networks::KnownNetworks;
 use super::quota::WINDOW;
-use super::{Identifier, Limit, RateLimitStore};
+use super::{Identifier, Limit, LoginSource, RateLimitStore};
 use crate::config::RateLimitAlgorithm;
 use crate::domain::StoreUnavailable;
 
@@ -23,6 +25,7 @@ pub struct MemoryRateLimitStore {
     /// Beginning of its time.
     start: Instant,
     table: Mutex<Table>,
+    known: Mutex<KnownNetworks>,
 }
 
 #[derive(Debug)]
@@ -107,11 +110,12 @@ impl MemoryRateLimitStore {
             RateLimitAlgorithm::SlidingWindow => Table::SlidingWindow(States::default()),
             RateLimitAlgorithm::TokenBucket => Table::TokenBucket(States::default()),
         };
-        Self { start: Instant::now(), table: Mutex::new(table) }
+        Self { start: Instant::now(), table: Mutex::new(table), known: Mutex::default() }
     }
 
     /// Takes `cost` from all `limits`, or, if one of them refuses, from none of the others.
     pub(super) fn count(&self, limits: &[Limit], cost: u64) -> Taken {
+        let limits: &[Limit] = &self.resolved(limits);
         // A panic while it was locked cannot have left a state half-made.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let now = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -121,12 +125,30 @@ impl MemoryRateLimitStore {
             Table::TokenBucket(states) => states.take(limits, now, cost),
         }
     }
+
+    /// The limits with the identifiers that are counted: an account as one for all networks but those that it was signed in from.
+    fn resolved<'a>(&self, limits: &'a [Limit]) -> Cow<'a, [Limit]> {
+        let Some((Limit { identifier: Identifier::Login(source), .. }, others)) = limits.split_last() else {
+            return Cow::Borrowed(limits);
+        };
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(*source, Instant::now()) {
+            return Cow::Borrowed(limits);
+        }
+        let anywhere = Identifier::Login(LoginSource { network: [0; 8], ..*source });
+        let last = limits.last().map(|limit| Limit { identifier: anywhere, ..*limit });
+        Cow::Owned(others.iter().copied().chain(last).collect())
+    }
 }
 
 #[async_trait]
 impl RateLimitStore for MemoryRateLimitStore {
     async fn take(&self, limits: &[Limit], cost: u64) -> Result<Taken, StoreUnavailable> {
         Ok(self.count(limits, cost))
+    }
+
+    async fn remember_login(&self, source: LoginSource) -> Result<(), StoreUnavailable> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(source, Instant::now());
+        Ok(())
     }
 }
 

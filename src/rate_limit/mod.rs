@@ -6,6 +6,7 @@
 pub mod algorithm;
 mod denials;
 mod identifier;
+mod known_networks;
 mod limiter;
 mod memory;
 mod quota;
@@ -14,7 +15,8 @@ mod store;
 mod tenant_limits;
 
 pub use self::algorithm::Taken;
-pub use self::identifier::{Identifier, counted_address};
+pub use self::identifier::{Identifier, LoginSource};
+pub use self::known_networks::{LOGIN_MEMORY, MAX_NETWORKS};
 pub use self::limiter::{RateLimiter, Source, Verdict};
 pub use self::memory::MemoryRateLimitStore;
 pub use self::quota::{Decision, Quota};

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Decision, Identifier, Limit, RateLimitStore, Taken};
+use super::known_networks::{LOGIN_MEMORY, MAX_NETWORKS};
+use super::{Decision, Identifier, Limit, LoginSource, RateLimitStore, Taken};
 use crate::config::RateLimitAlgorithm;
 use crate::domain::StoreUnavailable;
-use crate::redis::{Key, RateLimitScript, Redis};
+use crate::redis::{Key, KnownLogin, RateLimitScript, Redis};
 
 /// Counts under `ratelimit:{identifier}`.
 #[derive(Debug, Clone)]
@@ -37,7 +38,8 @@ fn key(identifier: Identifier) -> Key {
         Identifier::Tenant(tenant) => Key::rate_limit_tenant(tenant),
         Identifier::Ip(address) => Key::rate_limit_ip(address),
         Identifier::LoginIp(address) => Key::rate_limit_login_ip(address),
-        Identifier::Login(account) => Key::rate_limit_login(account),
+        Identifier::LoginNetwork(network) => Key::rate_limit_login_network(network),
+        Identifier::Login(source) => Key::rate_limit_login(source.account),
     }
 }
 
@@ -45,7 +47,11 @@ fn key(identifier: Identifier) -> Key {
 impl RateLimitStore for RedisRateLimitStore {
     async fn take(&self, limits: &[Limit], cost: u64) -> Result<Taken, StoreUnavailable> {
         let asked = limits.iter().map(|limit| (key(limit.identifier), self.numbers(limit)));
-        let said = self.redis.take(RateLimitScript::of(self.algorithm), asked, cost).await?;
+        let known = limits.last().and_then(|limit| match limit.identifier {
+            Identifier::Login(source) => Some(KnownLogin { account: source.account, network: source.network }),
+            _ => None,
+        });
+        let said = self.redis.take(RateLimitScript::of(self.algorithm), asked, cost, known).await?;
         let limit = limits.get(said.tightest).ok_or_else(|| StoreUnavailable("an answer that makes no sense".to_owned()))?;
         let decision = Decision {
             allowed: said.allowed,
@@ -55,5 +61,10 @@ impl RateLimitStore for RedisRateLimitStore {
             retry_after: said.retry_after,
         };
         Ok(Taken { tightest: said.tightest, decision })
+    }
+
+    async fn remember_login(&self, source: LoginSource) -> Result<(), StoreUnavailable> {
+        let known = KnownLogin { account: source.account, network: source.network };
+        self.redis.remember_login(known, MAX_NETWORKS, LOGIN_MEMORY).await
     }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Identifier, Quota, Taken};
+use super::{Identifier, LoginSource, Quota, Taken};
 use crate::domain::StoreUnavailable;
 
 /// A limit that a request meets.
@@ -21,4 +21,8 @@ pub struct Limit {
 pub trait RateLimitStore: Send + Sync + 'static {
     /// Takes `cost` from all `limits`, of which there is one at least; if one of them refuses, from none of the others.
     async fn take(&self, limits: &[Limit], cost: u64) -> Result<Taken, StoreUnavailable>;
+
+    /// Remembers that an account was signed in from a network: for [`LOGIN_MEMORY`](super::LOGIN_MEMORY), attempts from there are counted
+    /// by themselves. Of an account the last [`MAX_NETWORKS`](super::MAX_NETWORKS) are remembered.
+    async fn remember_login(&self, source: LoginSource) -> Result<(), StoreUnavailable>;
 }

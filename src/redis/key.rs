@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use redis::{RedisWrite, ToRedisArgs};
 
 use crate::domain::{CacheKey, ReplicaId, Service, SessionId, TenantId, UserId};
@@ -61,10 +62,26 @@ impl Key {
         Self(format!("ratelimit:login_ip:{address}"))
     }
 
+    /// `ratelimit:login_ip:{network}`: attempts to log in from a network, which has a prefix.
+    #[must_use]
+    pub fn rate_limit_login_network(network: IpNet) -> Self {
+        Self(format!("ratelimit:login_ip:{network}"))
+    }
+
     /// `ratelimit:login:{digest}`: attempts to log in to the account of this digest.
     #[must_use]
     pub fn rate_limit_login(account: [u8; 16]) -> Self {
         Self(format!("ratelimit:login:{}", hex::encode(account)))
+    }
+
+    /// `ratelimit:login:{account}:{network}`: the same from one network that the account was signed in from before.
+    pub(super) fn rate_limit_login_from(account: [u8; 16], network: [u8; 8]) -> Self {
+        Self(format!("ratelimit:login:{}:{}", hex::encode(account), hex::encode(network)))
+    }
+
+    /// `ratelimit:login_known:{account}`: the networks that an account was signed in from.
+    pub(super) fn rate_limit_login_known(account: [u8; 16]) -> Self {
+        Self(format!("ratelimit:login_known:{}", hex::encode(account)))
     }
 
     /// `cache:{tenant}:{kind}:{id}`: a cached value.

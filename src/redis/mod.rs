@@ -34,7 +34,7 @@ pub use self::budget::{inherited, of_request};
 pub use self::circuit::{CircuitValue, Listing, Swapped};
 pub use self::key::Key;
 pub use self::operations::SessionEntry;
-pub use self::rate_limit::{Limited, RateLimitScript};
+pub use self::rate_limit::{KnownLogin, Limited, RateLimitScript};
 
 use self::budget::Question;
 use self::clock::{Clock, Known};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::script::{FIXED_WINDOW, SLIDING_WINDOW, Script, TOKEN_BUCKET};
+use super::operations::millis;
+use super::script::{
+    FIXED_WINDOW, FIXED_WINDOW_LOGIN, LOGIN_KNOWN, SLIDING_WINDOW, SLIDING_WINDOW_LOGIN, Script, TOKEN_BUCKET, TOKEN_BUCKET_LOGIN,
+};
 use super::{Key, Redis};
 use crate::config::RateLimitAlgorithm;
 use crate::domain::StoreUnavailable;
@@ -26,6 +29,15 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
+/// An account that somebody tries to log in to, and the network from which: digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownLogin {
+    /// Of the account.
+    pub account: [u8; 16],
+    /// Of the network.
+    pub network: [u8; 8],
+}
+
 impl RateLimitScript {
     /// The script of `algorithm`.
     #[must_use]
@@ -38,6 +50,15 @@ impl RateLimitScript {
             RateLimitAlgorithm::FixedWindow => &FIXED_WINDOW,
             RateLimitAlgorithm::SlidingWindow => &SLIDING_WINDOW,
             RateLimitAlgorithm::TokenBucket => &TOKEN_BUCKET,
+        }
+    }
+
+    /// The script that counts attempts to log in.
+    fn login_script(self) -> &'static Script {
+        match self.0 {
+            RateLimitAlgorithm::FixedWindow => &FIXED_WINDOW_LOGIN,
+            RateLimitAlgorithm::SlidingWindow => &SLIDING_WINDOW_LOGIN,
+            RateLimitAlgorithm::TokenBucket => &TOKEN_BUCKET_LOGIN,
         }
     }
 
@@ -58,7 +79,8 @@ impl RateLimitScript {
 }
 
 impl Redis {
-    /// Takes `cost` from the limits under `keys`, all or none. Each limit is two numbers, as the script's header has them.
+    /// Takes `cost` from the limits under `keys`, all or none. Each limit is two numbers, as the script's header has them. With `login`, the
+    /// last limit is that of its account, and is counted by itself for a network that the account was signed in from before.
     ///
     /// # Errors
     /// [`StoreUnavailable`]; the cost may or may not have been taken.
@@ -67,11 +89,22 @@ impl Redis {
         script: RateLimitScript,
         limits: impl Iterator<Item = (Key, [u64; 2])> + Send,
         cost: u64,
+        login: Option<KnownLogin>,
     ) -> Result<Limited, StoreUnavailable> {
-        let mut call = script.script().prepare_invoke();
+        let mut call = match login {
+            Some(_) => script.login_script().prepare_invoke(),
+            None => script.script().prepare_invoke(),
+        };
+        if let Some(login) = login {
+            call.arg(hex::encode(login.network));
+        }
         call.arg(cost);
         for (key, numbers) in limits {
             call.key(script.key(key)).arg(&numbers);
+        }
+        if let Some(login) = login {
+            call.key(Key::rate_limit_login_known(login.account));
+            call.key(script.key(Key::rate_limit_login_from(login.account, login.network)));
         }
         let (allowed, place, remaining, reset, retry): (u64, usize, u64, u64, u64) = self
             .run(async |link| {
@@ -88,5 +121,17 @@ impl Redis {
             reset_after: Duration::from_millis(reset),
             retry_after: Duration::from_millis(retry),
         })
+    }
+
+    /// Remembers for `life` that the account was signed in from the network, which is one of `most` then.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`].
+    pub async fn remember_login(&self, login: KnownLogin, most: usize, life: Duration) -> Result<(), StoreUnavailable> {
+        let mut call = LOGIN_KNOWN.prepare_invoke();
+        call.key(Key::rate_limit_login_known(login.account));
+        call.arg(hex::encode(login.network)).arg(most).arg(millis(life));
+        self.run(async |link| call.invoke_async::<u64>(link).await).await?;
+        Ok(())
     }
 }

@@ -27,6 +27,25 @@ pub(super) static SLIDING_WINDOW: LazyLock<Script> = LazyLock::new(|| Script::ne
 /// Takes tokens from buckets.
 pub(super) static TOKEN_BUCKET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/token_bucket_v2.lua")));
 
+/// What stands before a script of rate limits that counts an attempt to log in.
+macro_rules! before_login {
+    ($script:literal) => {
+        LazyLock::new(|| Script::new(concat!(include_str!("lua/login_bucket_v1.lua"), include_str!($script))))
+    };
+}
+
+/// [`FIXED_WINDOW`] for attempts to log in.
+pub(super) static FIXED_WINDOW_LOGIN: LazyLock<Script> = before_login!("lua/fixed_window_v3.lua");
+
+/// [`SLIDING_WINDOW`] for attempts to log in.
+pub(super) static SLIDING_WINDOW_LOGIN: LazyLock<Script> = before_login!("lua/sliding_window_v2.lua");
+
+/// [`TOKEN_BUCKET`] for attempts to log in.
+pub(super) static TOKEN_BUCKET_LOGIN: LazyLock<Script> = before_login!("lua/token_bucket_v2.lua");
+
+/// Remembers a network that an account was signed in from.
+pub(super) static LOGIN_KNOWN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/login_known_v1.lua")));
+
 /// Replaces the value of a circuit.
 pub(super) static CIRCUIT_SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/circuit_swap_v1.lua")));
 

@@ -101,8 +101,8 @@ async fn nobody_else_does() {
     let reset = format!("/v1/circuits/agent:{}/reset", AgentId::new());
     for role in ["admin", "member"] {
         let email = format!("{role}@acme.example");
-        builder.done(&["user", "create", "default", &email, "--role", role], "acme password\n").await;
-        let user = server.anonymous().log_in("default", &email, "acme password").await;
+        builder.done(&["user", "create", "default", &email, "--role", role], "hunter2 hunter2\n").await;
+        let user = server.anonymous().log_in("default", &email, "hunter2 hunter2").await;
         assert_eq!(user.get("/v1/circuits").await.problem(403), "forbidden");
         assert_eq!(user.post_nothing(&reset).await.problem(403), "forbidden");
     }

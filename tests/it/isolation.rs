@@ -43,9 +43,9 @@ async fn every_operation_refuses_strangers_and_hides_other_tenants_agents() {
     let server = builder.start().await;
     let owner = server.operator().await;
     for args in [&["tenant", "create", "rival"][..], &["user", "create", "rival", "eve@rival.example", "--role", "admin"]] {
-        builder.done(args, "rival password\n").await;
+        builder.done(args, "password of eve, a rival\n").await;
     }
-    let rival = server.anonymous().log_in("rival", "eve@rival.example", "rival password").await;
+    let rival = server.anonymous().log_in("rival", "eve@rival.example", "password of eve, a rival").await;
     let ended = server.operator().await;
     ended.post_nothing("/v1/auth/logout").await.ok();
     let [revoked, expired, foreign] = keys(&owner, &rival, &database).await;

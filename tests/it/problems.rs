@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Client, ServerBuilder, TestDatabase};
+use crate::support::{Client, ECHO, ServerBuilder, SingleBuilder, TestDatabase};
 
 async fn operator() -> (crate::support::Server, Client) {
     let server = ServerBuilder::new(&TestDatabase::create().await).start().await;
@@ -41,6 +41,11 @@ async fn a_wrong_field_is_named_with_what_was_expected() {
         (json!({"type": "custom", "command": command, "env": {"A=B": "x"}}), "body.env.A=B", "expected a name"),
         (json!({"type": "custom", "command": command, "env": {"A": "x\0y"}}), "body.env.A", "none of them NUL"),
         (json!({"type": "custom", "command": command, "name": ""}), "body.name", "1 to 200 characters"),
+        (json!({"type": "custom", "command": command, "name": "  "}), "body.name", "1 to 200 characters"),
+        (json!({"type": "custom", "command": command, "name": "a\u{0}b"}), "body.name", "none of them a control character"),
+        (json!({"type": "custom", "command": command, "name": "a\u{1b}[31mb"}), "body.name", "none of them a control character"),
+        (json!({"type": "custom", "command": command, "name": "a\nb"}), "body.name", "none of them a control character"),
+        (json!({"type": "custom", "command": command, "name": "a\u{202e}b"}), "body.name", "none of them a control character"),
         (
             json!({"type": "custom", "command": command, "initial_prompt": "x".repeat(65537)}),
             "body.initial_prompt",
@@ -114,4 +119,68 @@ async fn only_our_hosts_and_our_pages_may_call() {
     };
     assert_eq!(preflight("http://localhost:3000").await.header("access-control-allow-origin"), "http://localhost:3000");
     assert_eq!(preflight("http://evil.example").await.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn file_name_with_a_control_character_is_refused() {
+    let (_server, client) = operator().await;
+    let agent = client.start_agent(&["cat"]).await;
+    for (name, status) in [("a\u{202e}b", 422), ("a\tb", 422), ("ünïcödé.txt", 200)] {
+        let body = format!("--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\nhi\r\n--x--\r\n");
+        let request = client.request(Method::POST, &format!("{agent}/upload"));
+        let answer = client.send(request.header("content-type", "multipart/form-data; boundary=x").body(body)).await;
+        assert_eq!(answer.status.as_u16(), status, "{name:?}: {}", answer.text);
+        if status == 422 {
+            assert_eq!(answer.json()["errors"][0]["location"], "body.file", "{name:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_may_not_be_stored() {
+    let (server, client) = operator().await;
+    let agent = client.start_agent(&["cat"]).await;
+    for path in
+        ["/v1/agents", "/v1/auth/session", "/v1/nothing", "/status", "/livez", "/metrics", "/openapi.json", "/v1/circuits"]
+    {
+        assert_eq!(client.get(path).await.header("cache-control"), "no-store", "{path}");
+    }
+    for path in [agent.clone(), format!("{agent}/messages"), format!("{agent}/status")] {
+        assert_eq!(client.get(&path).await.header("cache-control"), "no-store", "{path}");
+    }
+    assert_eq!(client.delete(&agent).await.header("cache-control"), "no-store");
+    assert_eq!(server.anonymous().get("/v1/agents").await.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn answers_of_a_single_agent_may_not_be_stored() {
+    let single = SingleBuilder::new(&ECHO).start().await;
+    for path in ["/status", "/messages"] {
+        assert_eq!(single.client.get(path).await.header("cache-control"), "no-store", "{path}");
+    }
+    let refused = single.client.post("/message", json!({"type": "nonsense", "content": ""})).await;
+    assert_eq!((refused.status.as_u16(), refused.header("cache-control")), (422, "no-store"));
+}
+
+#[tokio::test]
+async fn api_page_runs_only_its_own_scripts() {
+    let (server, _client) = operator().await;
+    let single = SingleBuilder::new(&ECHO).start().await;
+    for client in [server.anonymous(), single.client.clone()] {
+        for path in ["/docs/", "/docs/swagger-initializer.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"] {
+            let answer = client.get(path).await;
+            assert_eq!(answer.status, 200, "{path}");
+            let policy = answer.header("content-security-policy");
+            for part in
+                ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"]
+            {
+                assert!(policy.split("; ").any(|directive| directive == part), "{path}: {part} is not in {policy:?}");
+            }
+            assert!(!policy.contains("unsafe"), "{path}: {policy}");
+            assert!(
+                !answer.header("cache-control").contains("no-store"),
+                "{path}: files that change with the version may be kept"
+            );
+        }
+    }
 }

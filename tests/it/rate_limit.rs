@@ -95,9 +95,10 @@ async fn users_are_counted_apart_and_redis_shows_the_counters() {
     let mut keys: Vec<String> = redis::cmd("KEYS").arg("ratelimit:*").query_async(&mut connection).await.expect("keys");
     keys.sort();
     let kinds: Vec<_> = keys.iter().map(|key| key.rsplit_once(':').expect("an identifier").0).collect();
-    let [ip, login, login_ip, user] = ["ip", "login", "login_ip", "user"].map(|kind| format!("ratelimit:{kind}"));
-    assert_eq!(kinds, [&ip, &login, &login, &login_ip, &user, &user]);
-    for key in &keys {
+    let [ip, login, login_ip, known, user] =
+        ["ip", "login", "login_ip", "login_known", "user"].map(|kind| format!("ratelimit:{kind}"));
+    assert_eq!(kinds, [&ip, &login, &login, &login_ip, &known, &known, &user, &user]);
+    for key in keys.iter().filter(|key| !key.starts_with(&known)) {
         let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.expect("a TTL");
         assert!((1..=60_000).contains(&left), "{key} {left}");
     }
@@ -152,6 +153,39 @@ async fn grant_is_ignored_where_nothing_is_forwarded() {
             assert_eq!((answer.status.as_u16(), remaining(&answer)), (status, left), "{path}: the user is charged");
         }
         assert_eq!(client.get(path).await.problem(429), "rate_limited", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_wrong_methods_and_preflights_are_limited() {
+    let (database, redis) = (TestDatabase::create().await, TestRedis::start().await);
+    for builder in [limited(&database, 3, 0), limited(&database, 3, 0).redis(&redis)] {
+        let builder = builder.env("TRUSTED_PROXIES", "127.0.0.0/8");
+        let server = builder.start().await;
+        let client = server.anonymous();
+        let requests = [
+            (Method::GET, "/v1/nothing", 404, "192.0.2.1"),
+            (Method::POST, "/", 404, "192.0.2.2"),
+            (Method::OPTIONS, "/v1/nothing", 200, "192.0.2.3"),
+            (Method::OPTIONS, "/v1/agents", 200, "192.0.2.4"),
+            (Method::PUT, "/v1/auth/login", 405, "192.0.2.5"),
+            (Method::DELETE, "/docs/", 405, "192.0.2.6"),
+            (Method::PATCH, "/v1/agents", 401, "192.0.2.7"),
+        ];
+        for (method, path, status, from) in requests {
+            let ask = || {
+                let request = client.request(method.clone(), path).header("x-forwarded-for", from);
+                client.send(request.header("origin", "http://localhost:3000").header("access-control-request-method", "POST"))
+            };
+            for left in ["2", "1", "0"] {
+                let answer = ask().await;
+                assert_eq!((answer.status.as_u16(), remaining(&answer)), (status, left), "{method} {path}");
+            }
+            assert_eq!(ask().await.problem(429), "rate_limited", "{method} {path}");
+        }
+        // One address counts once for all of them.
+        let answer = client.send(client.request(Method::GET, "/openapi.json").header("x-forwarded-for", "192.0.2.3")).await;
+        assert_eq!(answer.problem(429), "rate_limited");
     }
 }
 

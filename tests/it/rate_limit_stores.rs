@@ -1,11 +1,14 @@
 //! What every store of rate limits does, under every algorithm: in the process, and in a real Redis by both protocols.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use agentapi::config::{Config, RateLimitAlgorithm};
 use agentapi::domain::{TenantId, UserId};
-use agentapi::rate_limit::{Identifier, Limit, MemoryRateLimitStore, Quota, RateLimitStore, RedisRateLimitStore};
+use agentapi::rate_limit::{
+    Identifier, Limit, LoginSource, MAX_NETWORKS, MemoryRateLimitStore, Quota, RateLimitStore, RedisRateLimitStore,
+};
 use agentapi::redis::Redis;
 use futures_util::future::join_all;
 
@@ -44,6 +47,8 @@ async fn conforms(stores: &[&dyn RateLimitStore]) {
     tells_identifiers_apart(store).await;
     charges_all_or_none(store).await;
     knows_costs(store).await;
+    counts_known_networks_apart(store).await;
+    remembers_the_last_networks(store).await;
     counts_parallel_requests(stores).await;
     lets_pass_who_waits_as_told(store).await;
 }
@@ -62,8 +67,10 @@ async fn tells_identifiers_apart(store: &dyn RateLimitStore) {
         Identifier::User(id),
         Identifier::User(UserId::new()),
         Identifier::Tenant(TenantId::from_uuid(id.as_uuid())),
-        Identifier::login("acme", "ada@example.org"),
-        Identifier::login("acme", "bob@example.org"),
+        Identifier::Login(source("ada@example.org", addresses[0])),
+        Identifier::Login(source("bob@example.org", addresses[0])),
+        Identifier::LoginNetwork("2001:db8::/56".parse().expect("a network")),
+        Identifier::LoginNetwork("2001:db8::/48".parse().expect("a network")),
     ];
     identifiers.extend(addresses.map(Identifier::Ip));
     identifiers.extend(addresses.map(Identifier::LoginIp));
@@ -97,6 +104,46 @@ async fn knows_costs(store: &dyn RateLimitStore) {
     let small = limit(Identifier::User(UserId::new()), 3);
     assert_eq!(take(store, &[small], 5).await, (true, 0, 0));
     assert_eq!(take(store, &[small], 5).await, (false, 0, 0));
+}
+
+fn source(email: &str, address: IpAddr) -> LoginSource {
+    LoginSource::new("acme", email, address)
+}
+
+fn address(number: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).expect("small")))
+}
+
+async fn counts_known_networks_apart(store: &dyn RateLimitStore) {
+    let network = limit(Identifier::LoginIp(address(1)), 9);
+    let login = |number| [network, limit(Identifier::Login(source("eve@example.org", address(number))), 3)];
+    assert_eq!(take(store, &login(1), 1).await, (true, 1, 2));
+    assert_eq!(take(store, &login(2), 1).await, (true, 1, 1), "of all networks together");
+    store.remember_login(source("eve@example.org", address(1))).await.expect("remembered");
+    assert_eq!(take(store, &login(1), 1).await, (true, 1, 2), "a count of its own");
+    assert_eq!(take(store, &login(2), 1).await, (true, 1, 0));
+    assert_eq!(take(store, &login(3), 1).await, (false, 1, 0));
+    for left in [1, 0] {
+        assert_eq!(take(store, &login(1), 1).await, (true, 1, left));
+    }
+    assert_eq!(take(store, &login(1), 1).await, (false, 1, 0), "which is limited too");
+    // Another account of the same network is not known.
+    store.remember_login(source("eve@example.org", address(2))).await.expect("remembered");
+    let other = |number| [limit(Identifier::Login(source("mallory@example.org", address(number))), 3)];
+    assert_eq!(take(store, &other(1), 1).await, (true, 0, 2));
+    assert_eq!(take(store, &other(2), 1).await, (true, 0, 1));
+}
+
+async fn remembers_the_last_networks(store: &dyn RateLimitStore) {
+    let login = |number| [limit(Identifier::Login(source("ida@example.org", address(number))), 100)];
+    for number in 0..=MAX_NETWORKS {
+        store.remember_login(source("ida@example.org", address(number))).await.expect("remembered");
+    }
+    for number in [0, MAX_NETWORKS + 1] {
+        take(store, &login(number), 1).await;
+    }
+    assert_eq!(take(store, &login(0), 1).await, (true, 0, 97), "the oldest is forgotten");
+    assert_eq!(take(store, &login(1), 1).await, (true, 0, 99));
 }
 
 async fn counts_parallel_requests(stores: &[&dyn RateLimitStore]) {

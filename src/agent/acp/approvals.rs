@@ -188,7 +188,11 @@ fn option(option: &PermissionOption) -> ApprovalOption {
         // One of a later version of the protocol.
         _ => "other",
     };
-    ApprovalOption { id: option.option_id.0.to_string(), name: bounded::text(&option.name, MAX_OPTION), kind: kind.to_owned() }
+    ApprovalOption {
+        id: option.option_id.0.to_string(),
+        name: bounded::short_label(&option.name, MAX_OPTION),
+        kind: kind.to_owned(),
+    }
 }
 
 /// The option of the first kind that there is one of.

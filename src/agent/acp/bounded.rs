@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::domain::is_control;
+
 /// Largest JSON text that is kept of one thing, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 /// Texts and lists in something larger are cut to these, in bytes and items.
@@ -30,9 +32,39 @@ pub(super) fn json(value: &impl Serialize) -> Value {
     Value::Object(cut)
 }
 
-/// The first `max` bytes of a text at most, without NUL, which Postgres cannot hold.
+/// Members of what an agent tells that are shown as one line, in lists and beside buttons.
+const LABELS: [&str; 2] = ["title", "name"];
+
+/// Returns a text without control characters but those that structure it: line feeds, also with a carriage return before them, and tabs.
+/// Others could do something to a terminal that shows it; and Postgres cannot hold NUL.
+pub(super) fn plain_text(text: &str) -> String {
+    let mut characters = text.chars().peekable();
+    let mut plain = String::with_capacity(text.len());
+    while let Some(character) = characters.next() {
+        let structures = matches!(character, '\n' | '\t') || character == '\r' && characters.peek() == Some(&'\n');
+        if structures || !character.is_control() {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
+/// Returns a text as one line that reads as it is: without what controls terminals or the direction of writing.
+fn label(text: &str) -> String {
+    text.chars().filter_map(|c| if c.is_control() { Some(' ') } else { (!is_control(c)).then_some(c) }).collect()
+}
+
+/// The first `max` bytes of a label at most.
+pub(super) fn short_label(text: &str, max: usize) -> String {
+    cut(label(text), max)
+}
+
+/// The first `max` bytes of a text at most, without control characters.
 pub(super) fn text(text: &str, max: usize) -> String {
-    let mut text = text.replace('\0', "");
+    cut(plain_text(text), max)
+}
+
+fn cut(mut text: String, max: usize) -> String {
     if text.len() > max {
         text.truncate(floor_char_boundary(&text, max));
         text.push_str(ELLIPSIS);
@@ -61,7 +93,10 @@ fn plain(value: Value, depth: usize, (bytes, items): (usize, usize)) -> Value {
         Value::Object(members) => members
             .into_iter()
             .take(items.saturating_mul(4))
-            .map(|(name, value)| (text(&name, bytes.min(256)), plain(value, depth + 1, limits)))
+            .map(|(name, value)| match value {
+                Value::String(string) if LABELS.contains(&name.as_str()) => (name, Value::String(short_label(&string, bytes))),
+                value => (text(&name, bytes.min(256)), plain(value, depth + 1, limits)),
+            })
             .collect(),
         value => value,
     }
@@ -80,9 +115,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_small_stays_as_it_is_but_for_nul() {
-        let value = json!({"a": ["b\u{0}c", 1, null, true], "d\u{0}": {}});
-        assert_eq!(json(&value), json!({"a": ["bc", 1, null, true], "d": {}}));
+    fn what_is_small_stays_as_it_is_but_for_control_characters() {
+        let value =
+            json!({"a": ["b\u{0}c", 1, null, true], "d\u{0}": {}, "e": "f\r\n\tg\rh\u{1b}[2J\u{202e}", "title": "i\nj\u{202e}k"});
+        let kept = json!({"a": ["bc", 1, null, true], "d": {}, "e": "f\r\n\tgh[2J\u{202e}", "title": "i jk"});
+        assert_eq!(json(&value), kept);
     }
 
     #[test]

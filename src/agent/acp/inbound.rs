@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::approvals::Approvals;
+use super::bounded;
 use super::life::Life;
 use crate::domain::TimelineKind;
 
@@ -57,7 +58,7 @@ impl Life {
                     self.conversation.interrupt();
                     self.message.clone_from(&chunk.message_id);
                 }
-                self.conversation.chunk(&text(chunk));
+                self.conversation.chunk(&bounded::plain_text(&text(chunk)));
             }
             SessionUpdate::AgentThoughtChunk(chunk) => {
                 self.conversation.interrupt();

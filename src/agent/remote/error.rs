@@ -32,6 +32,7 @@ impl RemoteError {
                     | OutboundError::HeldBack { .. }
                     | OutboundError::Overloaded
                     | OutboundError::Connect(_)
+                    | OutboundError::Unresolved(_)
                     | OutboundError::Refused(_)
             ),
             Self::Answered(_) | Self::Rejected(_) | Self::NotAgentApi(_) | Self::Ended | Self::BrokenOff => false,

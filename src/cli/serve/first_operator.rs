@@ -6,10 +6,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::operator;
 use crate::cli::Failure;
-use crate::domain::{PasswordHash, Slug, TenantId, UserRole, random_bytes};
+use crate::domain::{Email, PasswordHash, PasswordRules, Slug, TenantId, UserRole, random_bytes};
 use crate::postgres::{Database, DatabaseError, NewUser};
 
 const TENANT: &str = "default";
+const TENANT_NAME: &str = "Default";
 const EMAIL: &str = "admin@localhost";
 
 /// The operator that was just made.
@@ -18,17 +19,23 @@ pub(super) struct FirstOperator {
     generated: Option<SecretString>,
 }
 
-/// Makes tenant `default` with operator `admin@localhost`, if there is no tenant at all.
-pub(super) async fn make(database: &Database, password: Option<&SecretString>) -> Result<Option<FirstOperator>, Failure> {
+/// Makes tenant `default` with operator `admin@localhost`, if there is no tenant at all. `password`, if it is given, meets `rules`.
+pub(super) async fn make(
+    database: &Database,
+    password: Option<&SecretString>,
+    rules: PasswordRules,
+) -> Result<Option<FirstOperator>, Failure> {
     if !database.tenants().list().await?.is_empty() {
         return Ok(None);
     }
     let generated = password.is_none().then(|| SecretString::from(URL_SAFE_NO_PAD.encode(random_bytes::<18>())));
     let password = password.or(generated.as_ref()).ok_or("no password")?;
-    let new = NewUser { email: EMAIL.parse()?, password: PasswordHash::of(password)?, role: UserRole::Operator };
-    let slug: Slug = TENANT.parse()?;
+    let (slug, email): (Slug, Email) = (TENANT.parse()?, EMAIL.parse()?);
+    let rules = rules.of_user(&slug, TENANT_NAME, &email);
+    let hash = PasswordHash::of(password, &rules).map_err(|rejected| format!("AGENTAPI_ADMIN_PASSWORD: {rejected}"))?;
+    let new = NewUser { email, password: hash, role: UserRole::Operator };
     let scope = operator::scope(TenantId::new());
-    match database.tenants().insert(scope, &slug, "Default").await {
+    match database.tenants().insert(scope, &slug, TENANT_NAME).await {
         Ok(_) => {}
         // Another replica was a moment earlier, and has told of it.
         Err(DatabaseError::Conflict(_)) => return Ok(None),

@@ -23,8 +23,8 @@ use crate::cache::{Cache, CacheStore, Directory, RedisCacheStore};
 use crate::circuit_breaker::{CircuitBreakers, CircuitStore, MemoryCircuitStore, RedisCircuitStore};
 use crate::config::{self, Config, Protocol, SessionStorage};
 use crate::data_dir::{self, DataDirLock};
-use crate::domain::{AllowedAddress, KeyRing, ReplicaId, SigningKey};
-use crate::http::{self, App, Parts};
+use crate::domain::{AllowedAddress, KeyRing, PasswordRules, ReplicaId, SigningKey};
+use crate::http::{self, App, ConnectionLimits, Connections, Parts};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
 use crate::outbound::{AddressPolicy, GuardedResolver, Outbound, ReplicaResolver, Resolvers, SystemResolver};
@@ -81,7 +81,8 @@ async fn serve(
     listener: TcpListener,
 ) -> Result<(), Failure> {
     let address = listener.local_addr()?;
-    let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref()).await?;
+    let rules = PasswordRules::new(settings.server.password_min_length);
+    let first_operator = first_operator::make(&opened.database, settings.server.admin_password.as_ref(), rules).await?;
     let app = app(settings, basis, opened, lifecycle, address);
     let lost = app.replicas.join().await?;
     if lost > 0 {
@@ -165,6 +166,7 @@ fn app(settings: &Config, basis: Basis, opened: &Opened, lifecycle: &Lifecycle, 
         replicas,
         outbound,
         breakers,
+        connections: connections(settings),
         lifecycle: lifecycle.clone(),
         metrics,
     })
@@ -178,6 +180,19 @@ fn resolvers(settings: &Config, of_replicas: Vec<AllowedAddress>) -> Resolvers {
         named_by_users: Arc::new(GuardedResolver::new(SystemResolver, policy)),
         replicas: Arc::new(ReplicaResolver::new(SystemResolver, of_replicas)),
     }
+}
+
+/// The connections of clients: as many as are allowed, and as the limit of open files leaves room for.
+fn connections(settings: &Config) -> Connections {
+    /// A terminal, or pipes, and what its program is known by.
+    const FILES_PER_AGENT: usize = 4;
+    let stores =
+        usize::try_from(settings.postgres.max_connections).unwrap_or(usize::MAX).saturating_add(settings.redis.max_pool_size);
+    let others = stores.saturating_add(settings.agent.max_running.saturating_mul(FILES_PER_AGENT));
+    let server = &settings.server;
+    let room = open_files::room_for_connections(others);
+    let limits = ConnectionLimits::new(server.max_connections, server.max_connections_per_address, room);
+    Connections::new(limits, server.trusted_proxies.clone())
 }
 
 /// Circuit breakers, shared by Redis if it is on. What others learn is asked for less often where each question is billed.

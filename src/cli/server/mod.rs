@@ -28,6 +28,7 @@ use crate::agent::{Ended, LiveAgent, SendError, Uploads};
 use crate::config::Config;
 use crate::domain::{Fence, Transport, random_bytes};
 use crate::http::single::{self, Parts, SingleAgent, Warning};
+use crate::http::{ConnectionLimits, Connections};
 use crate::lifecycle::Lifecycle;
 use crate::open_files;
 use crate::telemetry::{self, LogGuard};
@@ -83,6 +84,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         origins: settings.origins,
         chat_base_path: settings.chat_base_path,
         warnings,
+        connections: Connections::new(ConnectionLimits::behind_one_proxy(open_files::room_for_connections(0)), Vec::new()),
         lifecycle: lifecycle.clone(),
     };
     let ended = until_the_end(SingleAgent::new(parts), listeners, &state).await?;

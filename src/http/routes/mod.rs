@@ -4,15 +4,17 @@ mod agents;
 mod api_keys;
 mod auth;
 mod circuits;
-mod health;
+pub(super) mod health;
 
 use std::collections::HashSet;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::problem::{Code, Problem};
 use super::{App, gate, openapi};
 
 /// Every route, with the gate that it needs.
@@ -29,7 +31,14 @@ pub(super) fn router(app: &App) -> Router {
         .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::merge);
     let (routes, document) = documented.split_for_parts();
     let open_pages = openapi::pages(document).route_layer(from_fn_with_state(app.clone(), gate::open));
-    routes.merge(open_pages).with_state(app.clone())
+    // Else a flood of paths that do not exist would cost nobody anything but us.
+    let unknown = not_found.layer(from_fn_with_state(app.clone(), gate::open));
+    routes.merge(open_pages).fallback_service(unknown.with_state(app.clone())).with_state(app.clone())
+}
+
+/// Answers a request for a path that does not exist.
+async fn not_found() -> Problem {
+    Problem::new(Code::NotFound)
 }
 
 /// Methods and paths of [`Access::AtOwner`].

@@ -10,9 +10,9 @@ use axum::extract::Path;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{SingleAgent, only};
+use crate::http::api_page;
 
 /// The document in OpenAPI 3.0.3.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
@@ -47,7 +47,7 @@ pub(super) fn routes() -> Router<SingleAgent> {
         .route("/openapi-3.0.json", document(&DOCUMENT, json))
         .route("/openapi-3.0.yaml", document(&DOCUMENT, yaml))
         .route("/schemas/{file}", only(Method::GET, schema))
-        .merge(Router::<SingleAgent>::from(SwaggerUi::new("/docs").config(Config::from("/openapi.json"))))
+        .merge(api_page::routes())
 }
 
 /// One schema by itself; `null` for a name that there is not.

@@ -38,6 +38,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use self::allowed_hosts::AllowedHosts;
 pub use self::allowed_origins::AllowedOrigins;
 pub use self::document::document;
+use super::Connections;
 use crate::agent::{LiveAgent, Uploads};
 use crate::domain::Fence;
 use crate::lifecycle::Lifecycle;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub chat_base_path: String,
     /// What went wrong at the start without stopping it.
     pub warnings: Vec<Warning>,
+    /// The connections of clients, on all its addresses.
+    pub connections: Connections,
     /// When to stop.
     pub lifecycle: Lifecycle,
 }
@@ -93,7 +96,7 @@ impl Deref for SingleAgent {
 
 /// Serves until the server is asked to stop and every request has been answered.
 pub async fn serve(listener: TcpListener, app: SingleAgent) {
-    super::serve::serve_routes(listener, service(&app), &app.lifecycle).await;
+    super::serve::serve_routes(listener, service(&app), &app.connections, &app.lifecycle).await;
 }
 
 fn service(app: &SingleAgent) -> Router {

@@ -49,7 +49,9 @@ impl Schemas {
         let mut text = serde_json::to_string(&body).expect("plain values always serialise");
         text.push('\n');
         let link = format!("</schemas/{name}.json>; rel=\"describedBy\"");
-        (status, [(header::CONTENT_TYPE, media_type.to_owned()), (header::LINK, link)], text).into_response()
+        let headers =
+            [(header::CONTENT_TYPE, media_type.to_owned()), (header::LINK, link), (header::CACHE_CONTROL, "no-store".to_owned())];
+        (status, headers, text).into_response()
     }
 }
 

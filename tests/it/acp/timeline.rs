@@ -3,6 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::approvals::{last, path, pending};
 use super::{entries, operator, say, start, tell, timeline};
 use crate::support::{Client, Event, EventStream};
 
@@ -94,4 +95,17 @@ async fn an_agent_in_a_terminal_has_an_empty_timeline() {
     assert_eq!(client.get(&format!("{agent}/timeline?stream=true")).await.status, StatusCode::NO_CONTENT);
     assert_eq!(client.get(&format!("{agent}/approvals")).await.ok()["items"], json!([]));
     assert_eq!(client.get(&format!("{agent}/timeline?limit=0")).await.problem(422), "validation_failed");
+}
+
+#[tokio::test]
+async fn titles_of_an_agent_lose_their_control_characters() {
+    let (_, _server, client) = operator().await;
+    let agent = start(&client, "plain", json!({})).await;
+    tell(&client, &agent, "controls").await;
+    let pending = pending(&client, &agent).await;
+    assert_eq!(pending["tool_call"]["title"], "run x y", "{pending}");
+    let calls = entries(&client, &agent, "tool_call").await;
+    assert_eq!(calls[0]["title"], "tool a [2Jb c", "{calls:?}");
+    client.post(&path(&agent, &pending), json!({"option": "no"})).await.ok();
+    assert!(last(&client, &agent).await.contains("be[31mep"));
 }

@@ -94,6 +94,23 @@ async fn what_is_not_on_the_public_internet_is_refused_unless_its_network_is_nam
 }
 
 #[tokio::test]
+async fn unknown_name_is_answered_as_a_forbidden_one() {
+    let server = ServerBuilder::new(&TestDatabase::create().await).start().await;
+    let client = server.operator().await;
+    let mut answers = Vec::new();
+    for host in ["localhost", "127.0.0.1", "no-such-host.invalid", "10.0.0.1"] {
+        let answer = try_attach(&client, &format!("http://{host}:3284")).await;
+        assert_eq!(answer.problem(422), "validation_failed", "{host}");
+        let mut body = answer.json();
+        body["request_id"].take();
+        answers.push(body);
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    nothing_is_left(&client).await;
+}
+
+#[tokio::test]
 async fn a_redirect_to_the_metadata_service_is_not_followed() {
     let (mut stub, (_server, client)) = (Stub::start().await, start().await);
     stub.faults.become_(Mode::Answer("302 Found\r\nlocation: http://169.254.169.254/latest/meta-data/")).await;

@@ -121,6 +121,8 @@ async fn a_redis_that_goes_and_comes_back_empty_costs_no_agent() {
         answer.status.is_success().then(|| c.anonymous().with_token(answer.json()["token"].as_str().expect("a token")))
     })
     .await;
+    // The server that runs the agent verifies the session, too.
+    eventually("its server reaches Redis again", async || (client.get(&path).await.status == 200).then_some(())).await;
     client.say(&agent, "two").await;
     assert_eq!(client.conversation(&agent).await.len(), 5);
     assert_eq!(client.get(&agent).await.ok()["state"], "running");

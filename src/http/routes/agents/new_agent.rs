@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use super::agent_body::TerminalBody;
 use crate::domain::{
-    AgentType, ApprovalPolicy, Expected, NewAcp, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize, Transport,
+    AgentType, ApprovalPolicy, DisplayName, Expected, NewAcp, NewAgent, NewAgentKind, NewProgram, NewRemote, TerminalSize,
+    Transport,
 };
 use crate::http::problem::Problem;
 
-const MAX_NAME_CHARS: usize = 200;
 const MAX_COMMAND_WORDS: usize = 256;
 const MAX_WORD_BYTES: usize = 32 * 1024;
 const MAX_ENV_VARIABLES: usize = 128;
@@ -61,12 +61,9 @@ const fn pty() -> Transport {
 impl CreateAgentRequest {
     /// The agent, if it may be.
     pub(super) fn parse(self, custom_commands: bool) -> Result<NewAgent, Problem> {
-        if let Some(name) = &self.name
-            && !(1..=MAX_NAME_CHARS).contains(&name.chars().count())
-        {
-            return Err(Problem::field("body.name", "expected 1 to 200 characters"));
-        }
-        let (name, agent_type) = (self.name.clone(), self.agent_type);
+        let name: Option<Result<DisplayName, Expected>> = self.name.as_deref().map(str::parse);
+        let name = name.transpose().map_err(|expected| Problem::field("body.name", expected.to_string()))?;
+        let (name, agent_type) = (name.map(String::from), self.agent_type);
         let kind = match self.transport {
             Transport::Pty => NewAgentKind::Program(self.program(custom_commands)?),
             Transport::Acp => NewAgentKind::Acp(self.acp(custom_commands)?),

@@ -34,8 +34,10 @@ impl From<Unreachable> for Problem {
 /// The problem of whoever asked for an agent that cannot be attached to.
 pub(super) fn of_new_agent(error: RemoteError) -> Problem {
     match error {
-        RemoteError::NoAnswer(OutboundError::Refused(_)) => {
-            let message = "this server may not call that address or port (AGENT_REMOTE_ALLOWED_NETWORKS)";
+        RemoteError::NoAnswer(OutboundError::Unresolved(_) | OutboundError::Refused(_)) => {
+            // One answer for both: whether a name exists here is not for users to find out.
+            let message =
+                "the name is not known, or this server may not call its address or port (AGENT_REMOTE_ALLOWED_NETWORKS)";
             Problem::field("body.url", message)
         }
         error => error.into(),

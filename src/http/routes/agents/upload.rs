@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::agent::MAX_UPLOAD_BYTES;
-use crate::domain::{AgentId, Principal};
+use crate::domain::{AgentId, Principal, is_control};
 use crate::http::App;
 use crate::http::extract::Path;
 use crate::http::problem::{Code, Problem, ProblemBody};
@@ -60,6 +60,9 @@ async fn read_file(mut form: Multipart) -> Result<(String, Vec<u8>), Problem> {
         let Some(name) = field.file_name().filter(|_| field.name() == Some("file")).map(str::to_owned) else {
             return Err(Problem::field("body", "expected one file, in a part named file"));
         };
+        if name.chars().any(is_control) {
+            return Err(Problem::field("body.file", "expected a file name without control characters"));
+        }
         let content = field.bytes().await.map_err(|error| refusal(&error))?;
         if content.len() > MAX_UPLOAD_BYTES {
             return Err(Problem::new(Code::PayloadTooLarge).with_detail("a file may have 10 MiB"));

@@ -1,5 +1,7 @@
 //! `POST /v1/auth/login`
 
+use std::net::IpAddr;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
@@ -11,9 +13,10 @@ use utoipa::ToSchema;
 
 use super::{SessionBody, TenantBody, UserBody, ended};
 use crate::domain::{Email, PasswordHash, Slug, Tenant, TenantId, TenantScope, User};
+use crate::hashing::QueueFull;
 use crate::http::client_ip::ClientIp;
 use crate::http::extract::Json;
-use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::problem::{Code, Problem, ProblemBody, RETRY_AFTER};
 use crate::http::{App, limit};
 use crate::session::OpenedSession;
 
@@ -45,7 +48,8 @@ pub(super) struct LoginResponse {
 #[utoipa::path(post, path = "/v1/auth/login", tag = "auth", request_body = LoginRequest, responses(
     (status = 200, description = "Signed in", body = LoginResponse),
     (status = 401, description = "Tenant, e-mail address or password is wrong", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 429, description = "Too many attempts from this address or to log in to this account", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 429, description = "Too many attempts from this address or network, or to log in to this account", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "Too many log-ins are waiting, or Redis or Postgres is away", body = ProblemBody, content_type = "application/problem+json"),
     (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn login(
@@ -61,13 +65,19 @@ pub(super) async fn login(
             return Ok(limit::refused(&app, &verdict));
         }
     }
-    let (tenant, user) = authenticate(&app, request).await?.ok_or(Problem::new(Code::InvalidCredentials))?;
+    let (slug, email) = (request.tenant.clone(), request.email.clone());
+    let (tenant, user) = authenticate(&app, address, request).await?.ok_or(Problem::new(Code::InvalidCredentials))?;
     let OpenedSession { token, session, ended } = app.sessions.open(&user, Utc::now()).await?;
     ended::record(&app, scope(tenant.id), user.id, ended).await;
     let recorded = app.database.users(scope(tenant.id)).record_login(&user, session.id).await;
     if !matches!(recorded, Ok(true)) {
         app.sessions.withdraw(&user, session.id).await?;
         return Err(recorded.map_or_else(Problem::from, |_| Problem::new(Code::InvalidCredentials)));
+    }
+    if let Some(limiter) = &app.limiter
+        && let Err(error) = limiter.remember_login(address, &slug, &email).await
+    {
+        tracing::warn!(%error, "this network is not remembered: attempts from elsewhere may keep the user out");
     }
     let body = LoginResponse {
         token: token.expose().to_owned(),
@@ -80,7 +90,9 @@ pub(super) async fn login(
 }
 
 /// The user with these credentials. Does the same work, a password's hash above all, for a tenant or user that there is not.
-async fn authenticate(app: &App, request: LoginRequest) -> Result<Option<(Tenant, User)>, Problem> {
+async fn authenticate(app: &App, address: IpAddr, request: LoginRequest) -> Result<Option<(Tenant, User)>, Problem> {
+    // Before Postgres is asked, so that a flood does not wait in front of it.
+    let place = app.hashing().enter(address).map_err(too_many)?;
     let tenant = match request.tenant.parse::<Slug>() {
         Ok(slug) => app.database.tenants().find(&slug).await?,
         Err(_) => None,
@@ -91,12 +103,22 @@ async fn authenticate(app: &App, request: LoginRequest) -> Result<Option<(Tenant
         Err(_) => None,
     };
     let hash = credentials.as_ref().map_or_else(PasswordHash::of_nobody, |credentials| credentials.password.clone());
-    let _permit = app.hashing().acquire().await.map_err(|error| Problem::internal(error.to_string()))?;
+    let turn = place.turn().await.map_err(too_many)?;
     metrics::counter!("agentapi_password_verifications_total").increment(1);
-    let verified = tokio::task::spawn_blocking(move || hash.verify(&request.password)).await;
+    let verified = tokio::task::spawn_blocking(move || {
+        // Until it is hashed, also if the client has gone meanwhile.
+        let _turn = turn;
+        hash.verify(&request.password)
+    });
+    let verified = verified.await;
     let verified = verified.map_err(|error| Problem::internal(error.to_string()))?;
     let found = tenant.zip(credentials).map(|(tenant, credentials)| (tenant, credentials.user));
     Ok(found.filter(|(tenant, user)| verified && tenant.suspended_at.is_none() && user.disabled_at.is_none()))
+}
+
+fn too_many(error: QueueFull) -> Problem {
+    metrics::counter!("agentapi_login_queue_refused_total").increment(1);
+    Problem::new(Code::ServiceUnavailable).with_detail(error.to_string()).with_retry_after(RETRY_AFTER)
 }
 
 #[expect(

@@ -5,6 +5,7 @@ mod metrics;
 mod readyz;
 mod status;
 
+pub(in crate::http) use self::status::StatusResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

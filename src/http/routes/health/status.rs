@@ -11,14 +11,14 @@ use utoipa::ToSchema;
 
 use crate::config::Protocol;
 use crate::http::App;
-use crate::http::problem::{RETRY_AFTER, whole_seconds};
+use crate::http::problem::{Problem, RETRY_AFTER, whole_seconds};
 
 /// How long a part may take to answer: the whole answer comes within two seconds, whatever hangs.
 const CHECK_DEADLINE: Duration = Duration::from_millis(1500);
 
 /// How the server is, and what it needs.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StatusResponse {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(in crate::http) struct StatusResponse {
     status: Overall,
     version: &'static str,
     uptime_seconds: u64,
@@ -38,14 +38,14 @@ enum Overall {
 }
 
 /// What the server needs.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct Checks {
     redis: RedisCheck,
     postgres: Check,
 }
 
 /// How Redis is.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct RedisCheck {
     #[serde(flatten)]
     check: Check,
@@ -53,7 +53,7 @@ struct RedisCheck {
 }
 
 /// How a part is.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct Check {
     status: Health,
     /// Time it took to answer, in milliseconds.
@@ -79,27 +79,34 @@ enum Mode {
     Memory,
 }
 
-/// Whether the server and what it needs are well.
+/// Whether the server and what it needs are well. All who ask within a second get the same answer.
 #[utoipa::path(get, path = "/status", tag = "health", responses(
     (status = 200, description = "All is well", body = StatusResponse),
     (status = 503, description = "Redis or Postgres is away", body = StatusResponse),
 ))]
-pub(super) async fn get_status(State(app): State<App>) -> Response {
+pub(super) async fn get_status(State(app): State<App>) -> Result<Response, Problem> {
+    let make = || report(app.clone());
+    let body = app.status().get(app.lifecycle.tasks(), make).await.ok_or_else(|| Problem::internal("the check failed"))?;
+    let is_down = body.status == Overall::Unavailable;
+    let mut response = ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
+    if is_down {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(RETRY_AFTER).into());
+    }
+    Ok(response)
+}
+
+/// Asks everything that the server needs.
+async fn report(app: App) -> StatusResponse {
     let (redis, postgres) = tokio::join!(check_redis(&app), check(app.database.ping()));
     let down = redis.check.status == Health::Down || postgres.status == Health::Down;
-    let body = StatusResponse {
+    StatusResponse {
         status: if down { Overall::Unavailable } else { Overall::Ok },
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.uptime().as_secs(),
         checks: Checks { redis, postgres },
         open_circuits: app.breakers.as_ref().map_or(0, |breakers| breakers.open().values().sum()),
-    };
-    let mut response = ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
-    if down {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(RETRY_AFTER).into());
     }
-    response
 }
 
 async fn check_redis(app: &App) -> RedisCheck {

@@ -1,9 +1,13 @@
 //! Passwords, stored as argon2id hashes (RFC 9106) with the crate's default cost, which is OWASP's: 19 MiB, 2 passes.
 
+mod rules;
+
 use argon2::password_hash::{self, Output, ParamsString, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Block, Params, PasswordHash as Phc, Version};
 use secrecy::{ExposeSecret, SecretString};
 
+use self::rules::normalised;
+pub use self::rules::{PasswordRejected, PasswordRules};
 use super::random_bytes;
 
 /// Room that is set aside for a hash, of which it touches what it needs. Allocators keep freed memory for later, at worst as much for
@@ -14,33 +18,22 @@ const ROOM_BYTES: usize = 33 * 1024 * 1024;
 #[derive(Clone)]
 pub struct PasswordHash(String);
 
-/// Why a password cannot be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a password of {} to {} bytes", PasswordHash::MIN_BYTES, PasswordHash::MAX_BYTES)]
-pub struct PasswordRejected;
-
 impl PasswordHash {
-    /// Shortest password taken, by NIST SP 800-63B.
-    pub const MIN_BYTES: usize = 8;
     /// Longest password taken, so that hashing has a bound.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Whether `password` is neither too short nor too long.
-    #[must_use]
-    pub fn takes(password: &SecretString) -> bool {
-        (Self::MIN_BYTES..=Self::MAX_BYTES).contains(&password.expose_secret().len())
-    }
-
-    /// Hashes a new password. Takes tens of milliseconds of one core.
+    /// Hashes a new password, normalised (NFKC). Takes tens of milliseconds of one core.
     ///
     /// # Errors
-    /// [`PasswordRejected`] if it is too short or too long.
-    pub fn of(password: &SecretString) -> Result<Self, PasswordRejected> {
-        if !Self::takes(password) {
-            return Err(PasswordRejected);
+    /// [`PasswordRejected`] if it breaks one of the rules.
+    pub fn of(password: &SecretString, rules: &PasswordRules) -> Result<Self, PasswordRejected> {
+        if password.expose_secret().len() > Self::MAX_BYTES {
+            return Err(PasswordRejected::Long);
         }
-        let salt = SaltString::encode_b64(&random_bytes::<16>()).map_err(|_| PasswordRejected)?;
-        hash(password.expose_secret().as_bytes(), salt.as_salt()).map(Self).map_err(|_| PasswordRejected)
+        let password = SecretString::from(normalised(password.expose_secret()));
+        rules.check(password.expose_secret())?;
+        let salt = SaltString::encode_b64(&random_bytes::<16>()).map_err(|_| PasswordRejected::Unhashable)?;
+        hash(password.expose_secret().as_bytes(), salt.as_salt()).map(Self).map_err(|_| PasswordRejected::Unhashable)
     }
 
     /// A hash that no password matches, to spend the same time on unknown users.
@@ -62,11 +55,17 @@ impl PasswordHash {
         &self.0
     }
 
-    /// Whether `password` is the hashed one. Takes as long as [`PasswordHash::of`]; compares in constant time.
+    /// Whether `password` is the hashed one. Takes as long as [`PasswordHash::of`], or twice as long for a password that is not normalised:
+    /// it may have been hashed as it is, before passwords were normalised. Compares in constant time.
     #[must_use]
     pub fn verify(&self, password: &SecretString) -> bool {
-        let bytes = password.expose_secret().as_bytes();
-        bytes.len() <= Self::MAX_BYTES && matches(bytes, &self.0).unwrap_or(false)
+        let given = password.expose_secret();
+        if given.len() > Self::MAX_BYTES {
+            return false;
+        }
+        let is_hashed = |password: &str| matches(password.as_bytes(), &self.0).unwrap_or(false);
+        let normalised = SecretString::from(normalised(given));
+        is_hashed(normalised.expose_secret()) || (normalised.expose_secret() != given && is_hashed(given))
     }
 }
 
@@ -113,9 +112,13 @@ fn output(
 mod tests {
     use super::*;
 
+    fn hash_of(password: &str) -> Result<PasswordHash, PasswordRejected> {
+        PasswordHash::of(&password.into(), &PasswordRules::new(PasswordRules::DEFAULT_MIN_CHARS))
+    }
+
     #[test]
     fn only_the_hashed_password_verifies() {
-        let hash = PasswordHash::of(&"correct horse".into()).expect("long enough");
+        let hash = hash_of("correct horse").expect("long enough");
         assert!(hash.verify(&"correct horse".into()));
         assert!(!hash.verify(&"correct horsf".into()));
         assert!(hash.as_phc().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn hashes_are_those_of_argon2id() {
         use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-        let ours = PasswordHash::of(&"correct horse".into()).expect("long enough");
+        let ours = hash_of("correct horse").expect("long enough");
         let parsed = Phc::new(ours.as_phc()).expect("parses");
         Argon2::default().verify_password(b"correct horse", &parsed).expect("the crate takes our hash");
         let theirs = Argon2::default().hash_password(b"correct horse", parsed.salt.expect("salted")).expect("hashed");
@@ -133,14 +136,22 @@ mod tests {
 
     #[test]
     fn bounds_are_kept() {
-        assert!(PasswordHash::of(&"short".into()).is_err());
-        assert!(PasswordHash::of(&"x".repeat(1025).into()).is_err());
+        assert_eq!(hash_of("short").err(), Some(PasswordRejected::Short(12)));
+        assert_eq!(hash_of(&"long ".repeat(205)).err(), Some(PasswordRejected::Long));
+        assert!(hash_of(&"longer ".repeat(146)).is_ok());
+    }
+
+    #[test]
+    fn composition_of_characters_makes_no_difference() {
+        let hash = hash_of("un cafe\u{301} noir").expect("long enough");
+        assert!(hash.verify(&"un cafe\u{301} noir".into()) && hash.verify(&"un caf\u{e9} noir".into()));
+        assert!(!hash.verify(&"un cafe noir".into()));
     }
 
     #[test]
     fn nobodys_hash_costs_the_same_and_matches_nothing() {
         let nobody = PasswordHash::of_nobody();
-        let somebody = PasswordHash::of(&"correct horse".into()).expect("long enough");
+        let somebody = hash_of("correct horse").expect("long enough");
         let cost = |hash: &PasswordHash| Phc::new(hash.as_phc()).expect("parses").params.to_string();
         assert_eq!(cost(&nobody), cost(&somebody));
         assert!(!nobody.verify(&"correct horse".into()));
